@@ -1,0 +1,1 @@
+"""What data must be like: Great Expectations suites and the gates that run them."""

@@ -1,0 +1,1 @@
+"""How things are computed: plain Python that knows neither Airflow nor the DAGs."""

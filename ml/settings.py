@@ -1,0 +1,133 @@
+"""The only reader of the environment, and the only giver of clocks.
+
+Every setting is an environment variable `SHOPWRIGHT_<NAME>` or a line of `.env`.
+"""
+
+import os
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_DIR = Path(__file__).resolve().parents[1]
+PREFIX = "SHOPWRIGHT_"
+
+
+def _known_timezone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("expected an IANA time zone such as 'America/New_York'")
+    return name
+
+
+class Settings(BaseSettings):
+    """What an installation of Shopwright can be told. One installation serves one shop."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=PROJECT_DIR / ".env",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    shop_id: str = Field("completejourney", pattern=r"^[a-z][a-z0-9_]{1,30}$")
+    state_dir: Path = Field(Path("var"), description="All state lies in <state_dir>/<shop_id>.")
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "America/New_York"
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="The shop's one settlement currency, ISO 4217.")
+    closed_days: tuple[str, ...] = Field(
+        ("12-25",), description="Month-days (MM-DD) on which the shop is closed, so that a day without sales is expected."
+    )
+
+    source: Literal["completejourney", "files"] = "completejourney"
+    files_dir: Path | None = Field(None, description="The folder that the files source reads.")
+    first_day: date = Field(date(2017, 1, 1), description="First day of history to load.")
+    bootstrap_day: date = Field(date(2017, 11, 19), description="Last day of the history that the bootstrap loads.")
+    last_day: date | None = Field(
+        date(2017, 12, 31), description="Last day that a replayed source has; empty for a live shop."
+    )
+    replay_days: int = Field(7, ge=0, le=366, description="Days that `shopwright up` replays after the bootstrap.")
+    promotions_weeks: int = Field(
+        8, ge=0, le=520, description="Weeks of the promotions table that a bootstrap lands, counted back from its last day."
+    )
+
+    keep_versions: int = Field(5, ge=2, le=1000, description="Published versions kept for rollback.")
+    seed: int = Field(20171119, ge=0, description="Seed of every random step.")
+
+    airflow_port: int = Field(8080, ge=0, le=65535, description="0 takes a free port.")
+    mlflow_port: int = Field(5000, ge=0, le=65535, description="0 takes a free port.")
+    mlflow_tracking_uri: str | None = Field(None, description="MLflow server; `shopwright up` sets it for what it starts.")
+    airflow_api_url: str | None = Field(None, description="Airflow API; `shopwright up` sets it for what it starts.")
+
+    operations_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the operations database; SQLite under the state folder when empty."
+    )
+    alert_urls: tuple[SecretStr, ...] = Field((), description="Apprise URLs that alerts are sent to (a JSON list).")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.source == "files" and self.files_dir is None:
+            raise ValueError(f"{PREFIX}FILES_DIR is required when {PREFIX}SOURCE is 'files'")
+        if not self.first_day <= self.bootstrap_day:
+            raise ValueError(f"{PREFIX}BOOTSTRAP_DAY must not be before {PREFIX}FIRST_DAY")
+        if self.last_day is not None and self.last_day < self.bootstrap_day:
+            raise ValueError(f"{PREFIX}LAST_DAY must not be before {PREFIX}BOOTSTRAP_DAY")
+        for month_day in self.closed_days:
+            try:
+                datetime.strptime(f"2000-{month_day}", "%Y-%m-%d")
+            except ValueError:
+                raise ValueError(f"{PREFIX}CLOSED_DAYS: expected MM-DD entries such as '12-25'") from None
+        return self
+
+    @cached_property
+    def shop_dir(self) -> Path:
+        """Folder that holds all state of this shop, absolute."""
+        return (PROJECT_DIR / self.state_dir / self.shop_id).resolve()
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def is_closed(self, day: date) -> bool:
+        return f"{day:%m-%d}" in self.closed_days
+
+    def day_start(self, day: date) -> datetime:
+        """Start of a shop day as an aware UTC timestamp."""
+        return datetime.combine(day, time(), tzinfo=self.zone).astimezone(UTC)
+
+    def shop_clock(self, newest_landed_day: date) -> datetime:
+        """The shop clock: end of the newest landed day. It judges event times, freshness and ages of features."""
+        return self.day_start(newest_landed_day + timedelta(days=1))
+
+
+class SettingsError(Exception):
+    """A setting is wrong. The message names each variable and what is allowed, never its value."""
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Settings of this process, read once.
+
+    Raises:
+        SettingsError: A variable is unknown or has a value that is not allowed.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    try:
+        return Settings()  # type: ignore[call-arg]  # pydantic-settings fills the fields from the environment
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = "_".join(str(part) for part in problem["loc"][:1]).upper()
+            problems.append(f"{PREFIX}{name}: {problem['msg']}" if name else problem["msg"])
+        raise SettingsError("; ".join(problems)) from None
+
+
+def wall_clock() -> datetime:
+    """The wall clock (aware, UTC). It judges arrival, retries and alerts, never the data."""
+    return datetime.now(UTC)

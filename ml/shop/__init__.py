@@ -1,0 +1,1 @@
+"""The shop contract and the sources that fill it."""

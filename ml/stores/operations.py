@@ -1,0 +1,212 @@
+"""The operational record: verdicts, quarantine states, incidents, alerts, promotions, monitor states.
+
+One SQLite database in WAL mode through SQLAlchemy; the same code runs on PostgreSQL. Transactions are
+short, and writes are upserts on natural keys, so that a task that runs twice leaves one row.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Dialect,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+from sqlalchemy.types import TypeDecorator
+
+from ml.settings import Settings, wall_clock
+
+
+class _Moment(TypeDecorator[datetime]):
+    """An aware UTC timestamp; SQLite stores it naive, so the zone is put back on read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+gate_verdicts = Table(
+    "gate_verdicts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("gate", String(40), nullable=False),  # arrivals, marts, model_inputs
+    Column("object", String(120), nullable=False),  # contract table, mart or data set
+    Column("batch_id", String(120), nullable=False),  # what was judged: a batch or a version
+    Column("partition", String(10), nullable=False),  # shop day, YYYY-MM-DD
+    Column("status", String(10), nullable=False),  # passed, failed, unknown
+    Column("rules", JSON, nullable=False),  # list of {rule, scope, status, observed, expected, rows}
+    Column("rows_in", Integer, nullable=False, default=0),
+    Column("rows_published", Integer, nullable=False, default=0),
+    Column("rows_quarantined", Integer, nullable=False, default=0),
+    Column("rows_collapsed", Integer, nullable=False, default=0),
+    Column("judged_at", _Moment, nullable=False),
+    UniqueConstraint("gate", "object", "batch_id"),
+)
+
+quarantine_entries = Table(  # the rows themselves lie in the quarantine store; this is their state
+    "quarantine_entries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("table_name", String(60), nullable=False),
+    Column("batch_id", String(120), nullable=False),
+    Column("rule", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("state", String(12), nullable=False, default="open"),  # open, readmitted, discarded
+    Column("first_seen_at", _Moment, nullable=False),
+    UniqueConstraint("table_name", "batch_id", "rule"),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("object", String(200), nullable=False),
+    Column("rule", String(120), nullable=False),
+    Column("state", String(10), nullable=False),  # open, closed
+    Column("severity", String(10), nullable=False),  # warn, alert, unknown
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("count", Integer, nullable=False, default=1),
+    Column("opened_partition", String(10), nullable=False),
+    Column("last_partition", String(10), nullable=False),
+    Column("opened_at", _Moment, nullable=False),
+    Column("last_seen_at", _Moment, nullable=False),
+    Column("reminded_at", _Moment),
+    Column("closed_at", _Moment),
+)
+
+alerts = Table(  # stored first, sent afterwards
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("incident_id", Integer, nullable=False),
+    Column("purpose", String(10), nullable=False),  # opened, reminder, closed
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", _Moment, nullable=False),
+    Column("delivery", String(10), nullable=False),  # pending, sent, failed, unrouted
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("last_error", Text),
+    Column("next_attempt_at", _Moment),
+    Column("sent_at", _Moment),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("product", String(40), nullable=False),  # recommender, fraud
+    Column("challenger", String(120), nullable=False),
+    Column("champion", String(120)),  # who was challenged; null for the first
+    Column("partition", String(10), nullable=False),
+    Column("verdict", String(10), nullable=False),  # promoted, refused, unknown, rolled_back
+    Column("rules", JSON, nullable=False),  # list of {rule, status, observed, threshold}
+    Column("metrics", JSON, nullable=False),
+    Column("decided_at", _Moment, nullable=False),
+    UniqueConstraint("product", "challenger", "partition", "verdict"),
+)
+
+monitor_states = Table(
+    "monitor_states",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("monitor", String(40), nullable=False),  # feature_drift, score_drift, performance, bias, scrub ...
+    Column("object", String(120), nullable=False),
+    Column("partition", String(10), nullable=False),
+    Column("state", String(10), nullable=False),  # ok, warn, alert, unknown
+    Column("value", Float),
+    Column("threshold", Float),
+    Column("detail", JSON, nullable=False),
+    Column("judged_at", _Moment, nullable=False),
+    UniqueConstraint("monitor", "object", "partition"),
+)
+
+
+class Operations:
+    """Short transactions on the operational record."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        metadata.create_all(engine)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Operations":
+        if settings.operations_url is not None:
+            return cls(create_engine(settings.operations_url.get_secret_value(), pool_pre_ping=True))
+        settings.shop_dir.mkdir(parents=True, exist_ok=True)
+        return cls(_sqlite_engine(f"sqlite:///{settings.shop_dir / 'operations.db'}"))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        with self.engine.begin() as connection:
+            yield connection
+
+    def upsert(self, table: Table, key: Sequence[str], row: dict[str, Any]) -> None:
+        """Insert a row, or replace the one with the same natural key."""
+        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(table).values(**row)
+        changes = {name: statement.excluded[name] for name in row if name not in key}
+        with self.transaction() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes))
+
+    def rows(self, table: Table, limit: int | None = None, **equal: Any) -> list[dict[str, Any]]:
+        """Rows whose columns equal what is given, oldest first; with `limit`, the newest ones."""
+        statement = select(table).order_by(table.c.id.desc() if limit else table.c.id)
+        for name, value in equal.items():
+            statement = statement.where(table.c[name] == value)
+        with self.transaction() as connection:
+            found = [dict(row._mapping) for row in connection.execute(statement.limit(limit))]
+        return found[::-1] if limit else found
+
+    def record_verdict(self, **row: Any) -> None:
+        """Store a gate's verdict; the columns are those of `gate_verdicts`."""
+        self.upsert(gate_verdicts, ("gate", "object", "batch_id"), {"judged_at": wall_clock(), **row})
+
+    def record_promotion(self, **row: Any) -> None:
+        """Store a promotion verdict; the columns are those of `promotions`."""
+        key = ("product", "challenger", "partition", "verdict")
+        self.upsert(promotions, key, {"decided_at": wall_clock(), **row})
+
+    def record_monitor_state(self, **row: Any) -> None:
+        """Store a monitor's state; the columns are those of `monitor_states`."""
+        self.upsert(monitor_states, ("monitor", "object", "partition"), {"judged_at": wall_clock(), **row})
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    return engine
