@@ -39,7 +39,8 @@ class Settings(BaseSettings):
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "America/New_York"
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="The shop's one settlement currency, ISO 4217.")
     closed_days: tuple[str, ...] = Field(
-        ("12-25",), description="Month-days (MM-DD) on which the shop is closed, so that a day without sales is expected."
+        ("12-25",),
+        description="Month-days (MM-DD) on which the shop is closed, so that a day without sales is expected.",
     )
 
     source: Literal["completejourney", "files"] = "completejourney"
@@ -51,7 +52,10 @@ class Settings(BaseSettings):
     )
     replay_days: int = Field(7, ge=0, le=366, description="Days that `shopwright up` replays after the bootstrap.")
     promotions_weeks: int = Field(
-        8, ge=0, le=520, description="Weeks of the promotions table that a bootstrap lands, counted back from its last day."
+        8,
+        ge=0,
+        le=520,
+        description="Weeks of the promotions table that a bootstrap lands, counted back from its last day.",
     )
 
     keep_versions: int = Field(5, ge=2, le=1000, description="Published versions kept for rollback.")
@@ -59,7 +63,9 @@ class Settings(BaseSettings):
 
     airflow_port: int = Field(8080, ge=0, le=65535, description="0 takes a free port.")
     mlflow_port: int = Field(5000, ge=0, le=65535, description="0 takes a free port.")
-    mlflow_tracking_uri: str | None = Field(None, description="MLflow server; `shopwright up` sets it for what it starts.")
+    mlflow_tracking_uri: str | None = Field(
+        None, description="MLflow server; `shopwright up` sets it for what it starts."
+    )
     airflow_api_url: str | None = Field(None, description="Airflow API; `shopwright up` sets it for what it starts.")
 
     operations_url: SecretStr | None = Field(
@@ -77,7 +83,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}LAST_DAY must not be before {PREFIX}BOOTSTRAP_DAY")
         for month_day in self.closed_days:
             try:
-                datetime.strptime(f"2000-{month_day}", "%Y-%m-%d")
+                date.fromisoformat(f"2000-{month_day}")
             except ValueError:
                 raise ValueError(f"{PREFIX}CLOSED_DAYS: expected MM-DD entries such as '12-25'") from None
         return self

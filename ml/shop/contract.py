@@ -106,8 +106,19 @@ class Table:
 
 # Columns that any table may carry beside its own.
 RESERVED_COLUMNS = (
-    Column("updated_at", ColumnType.TIMESTAMP, "When the source last changed the row (UTC); the newest wins.", nullable=True),
-    Column("_op", ColumnType.STRING, "What the row does to its key; absent means upsert.", nullable=True, allowed=("upsert", "delete")),
+    Column(
+        "updated_at",
+        ColumnType.TIMESTAMP,
+        "When the source last changed the row (UTC); the newest wins.",
+        nullable=True,
+    ),
+    Column(
+        "_op",
+        ColumnType.STRING,
+        "What the row does to its key; absent means upsert.",
+        nullable=True,
+        allowed=("upsert", "delete"),
+    ),
 )
 
 _PERSONAL = frozenset({Tag.PERSONAL})
@@ -199,7 +210,9 @@ _TABLES = (
             _id("order_id", "The order that the line belongs to."),
             _id("product_id", "The product bought."),
             _at("ordered_at", "When the order was placed"),
-            Column("quantity", ColumnType.FLOAT64, "Units bought (pieces, or the unit the product is sold by).", above=0),
+            Column(
+                "quantity", ColumnType.FLOAT64, "Units bought (pieces, or the unit the product is sold by).", above=0
+            ),
             _cents("amount_cents", "What the customer paid for the line, after discounts"),
             _cents("discount_cents", "Discounts given on the line", nullable=True),
             _CURRENCY,

@@ -84,7 +84,9 @@ class VersionStore:
         """Write rows as an immutable part. It becomes visible to readers only with `publish`."""
         temporary = self._temporary_part()
         try:
-            pq.write_table(rows, temporary, compression="zstd", coerce_timestamps="us", allow_truncated_timestamps=False)
+            pq.write_table(
+                rows, temporary, compression="zstd", coerce_timestamps="us", allow_truncated_timestamps=False
+            )
             return self.adopt_part(table, partition, temporary)
         finally:
             temporary.unlink(missing_ok=True)
@@ -96,7 +98,7 @@ class VersionStore:
         target = self.path_of(part)
         target.parent.mkdir(parents=True, exist_ok=True)
         sync_file(file)
-        os.replace(file, target)
+        file.replace(target)
         sync_folder(target.parent)
         return part
 
@@ -155,7 +157,9 @@ class VersionStore:
 
     def get(self, version_id: str) -> Version:
         raw = json.loads(self._manifest_path(version_id).read_bytes())
-        return Version(raw["id"], raw["number"], raw["parent"], tuple(Part(**part) for part in raw["parts"]), raw["lineage"])
+        return Version(
+            raw["id"], raw["number"], raw["parent"], tuple(Part(**part) for part in raw["parts"]), raw["lineage"]
+        )
 
     def versions(self) -> list[Version]:
         """All kept versions, oldest first."""
@@ -191,7 +195,9 @@ class VersionStore:
         """A whole table of a version."""
         paths = self.open_table(version, table)
         if not paths:
-            raise DataFailed(f"{self.root.name} {version.id} has no table {table}; it has {', '.join(version.tables())}")
+            raise DataFailed(
+                f"{self.root.name} {version.id} has no table {table}; it has {', '.join(version.tables())}"
+            )
         return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
 
     def prune(self, keep: int) -> int:
