@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 PREFIX = "SHOPWRIGHT_"
@@ -126,6 +127,9 @@ def get_settings() -> Settings:
         raise SettingsError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     try:
         return Settings()  # type: ignore[call-arg]  # pydantic-settings fills the fields from the environment
+    except UnreadableSetting as error:
+        names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
+        raise SettingsError(f'{PREFIX}{"/".join(names).upper()}: expected a JSON list such as ["12-25"]') from None
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_input=False, include_url=False):
