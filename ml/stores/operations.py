@@ -16,6 +16,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Float,
+    Index,
     Integer,
     MetaData,
     String,
@@ -25,12 +26,16 @@ from sqlalchemy import (
     create_engine,
     event,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.types import TypeDecorator
 
 from ml.settings import Settings, wall_clock
+
+_CREATE_ATTEMPTS = 5
 
 
 class _Moment(TypeDecorator[datetime]):
@@ -100,6 +105,25 @@ incidents = Table(
     Column("last_seen_at", _Moment, nullable=False),
     Column("reminded_at", _Moment),
     Column("closed_at", _Moment),
+    Column("closed_partition", String(10)),  # the shop day whose check passed
+)
+Index(  # at most one open incident of a key, whoever opens it first
+    "one_open_incident",
+    incidents.c.kind,
+    incidents.c.object,
+    incidents.c.rule,
+    unique=True,
+    sqlite_where=text("state = 'open'"),
+    postgresql_where=text("state = 'open'"),
+)
+
+incident_sightings = Table(  # the shop days on which an incident was seen; a day that is run again counts once
+    "incident_sightings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("incident_id", Integer, nullable=False),
+    Column("partition", String(10), nullable=False),
+    UniqueConstraint("incident_id", "partition"),
 )
 
 alerts = Table(  # stored first, sent afterwards
@@ -107,12 +131,13 @@ alerts = Table(  # stored first, sent afterwards
     metadata,
     Column("id", Integer, primary_key=True),
     Column("incident_id", Integer, nullable=False),
-    Column("purpose", String(10), nullable=False),  # opened, reminder, closed
+    Column("purpose", String(10), nullable=False),  # opened, worsened, reminder, closed
     Column("title", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", _Moment, nullable=False),
     Column("delivery", String(10), nullable=False),  # pending, sent, failed, unrouted
     Column("attempts", Integer, nullable=False, default=0),
+    Column("routes_done", JSON, nullable=False, default=list),  # names of the routes that took it
     Column("last_error", Text),
     Column("next_attempt_at", _Moment),
     Column("sent_at", _Moment),
@@ -154,7 +179,7 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        metadata.create_all(engine)
+        _create_tables(engine)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Operations":
@@ -168,10 +193,14 @@ class Operations:
         with self.engine.begin() as connection:
             yield connection
 
+    def insert(self, table: Table) -> Any:
+        """The database's own INSERT, which knows `on_conflict_do_update` and `on_conflict_do_nothing`."""
+        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+        return dialect.insert(table)
+
     def upsert(self, table: Table, key: Sequence[str], row: dict[str, Any]) -> None:
         """Insert a row, or replace the one with the same natural key."""
-        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).values(**row)
+        statement = self.insert(table).values(**row)
         changes = {name: statement.excluded[name] for name in row if name not in key}
         with self.transaction() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes))
@@ -197,6 +226,17 @@ class Operations:
     def record_monitor_state(self, **row: Any) -> None:
         """Store a monitor's state; the columns are those of `monitor_states`."""
         self.upsert(monitor_states, ("monitor", "object", "partition"), {"judged_at": wall_clock(), **row})
+
+
+def _create_tables(engine: Engine) -> None:
+    """Create what is missing; two processes that start at once may both try, and one then looks again."""
+    for _attempt in range(_CREATE_ATTEMPTS - 1):
+        try:
+            metadata.create_all(engine)
+        except (OperationalError, ProgrammingError, IntegrityError):
+            continue
+        return
+    metadata.create_all(engine)
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -1,0 +1,1 @@
+"""Speaks to operators: incidents, and the alerts that tell of them."""
