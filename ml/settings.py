@@ -32,6 +32,7 @@ class Settings(BaseSettings):
         env_file=PROJECT_DIR / ".env",
         frozen=True,
         extra="forbid",
+        env_parse_none_str="none",
         hide_input_in_errors=True,
     )
 
@@ -49,7 +50,7 @@ class Settings(BaseSettings):
     first_day: date = Field(date(2017, 1, 1), description="First day of history to load.")
     bootstrap_day: date = Field(date(2017, 11, 19), description="Last day of the history that the bootstrap loads.")
     last_day: date | None = Field(
-        date(2017, 12, 31), description="Last day that a replayed source has; empty for a live shop."
+        date(2017, 12, 31), description="Last day that a replayed source has; `none` for a live shop."
     )
     replay_days: int = Field(7, ge=0, le=366, description="Days that `shopwright up` replays after the bootstrap.")
     promotions_weeks: int = Field(
