@@ -87,6 +87,19 @@ quarantine_entries = Table(  # the rows themselves lie in the quarantine store; 
     UniqueConstraint("table_name", "batch_id", "rule"),
 )
 
+quarantine_reveals = Table(  # who looked at set-aside values, and why
+    "quarantine_reveals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("table_name", String(60), nullable=False),
+    Column("batch_id", String(120), nullable=False),
+    Column("rule", String(120), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("revealed_by", String(120), nullable=False),
+    Column("revealed_at", _Moment, nullable=False),
+)
+
 incidents = Table(
     "incidents",
     metadata,

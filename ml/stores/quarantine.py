@@ -1,0 +1,150 @@
+"""Rows that the arrival gate set aside: a protected folder, one Parquet part per table, batch and rule.
+
+The rows are kept as they were delivered, with table, rule, reason and batch beside them. Nobody but the
+owner of the process can read the folder, and nothing here is ever logged.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import select
+
+from ml.outcomes import DataFailed
+from ml.settings import Settings, wall_clock
+from ml.shop.contract import CONTRACT, RESERVED_COLUMNS, Tag
+from ml.stores.durable import sync_file, sync_folder
+from ml.stores.operations import Operations, quarantine_entries, quarantine_reveals
+from ml.stores.raw import batch_day
+
+MASK = "•••"
+_PRIVATE_FOLDER = 0o700
+# Beside the row itself; none of them is taken from the data.
+NOTE_COLUMNS = ("_table", "_rule", "_reason", "_batch_id", "_batch_date")
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Rows of one batch that broke one rule.
+
+    Attributes:
+        reason: The rule in words; never a value.
+        rows: The rows as delivered.
+    """
+
+    table: str
+    batch_id: str
+    rule: str
+    reason: str
+    rows: pa.Table
+
+
+class Quarantine:
+    """The quarantine of one shop: rows on disk, their state in the operations database."""
+
+    def __init__(self, settings: Settings, operations: Operations) -> None:
+        self.root = settings.shop_dir / "quarantine"
+        self._operations = operations
+
+    def set_aside(self, entry: SetAside) -> None:
+        """Keep rows. The same batch and rule again replaces what is there and keeps its state."""
+        self._write(entry)
+        key = {"table_name": entry.table, "batch_id": entry.batch_id, "rule": entry.rule}
+        row = {**key, "reason": entry.reason, "rows": entry.rows.num_rows}
+        if not self._operations.rows(quarantine_entries, **key):
+            row |= {"state": "open", "first_seen_at": wall_clock()}
+            statement = self._operations.insert(quarantine_entries).values(**row).on_conflict_do_nothing()
+        else:
+            statement = (
+                quarantine_entries.update()
+                .values(**row)
+                .where(*(quarantine_entries.c[name] == value for name, value in key.items()))
+            )
+        with self._operations.transaction() as connection:
+            connection.execute(statement)
+
+    def _write(self, entry: SetAside) -> None:
+        path = self.path_of(entry.table, entry.batch_id, entry.rule)
+        for folder in (self.root, path.parent.parent, path.parent):
+            folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        # mkstemp makes files that nobody else can read.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        os.close(descriptor)
+        try:
+            pq.write_table(_with_notes(entry), temporary, compression="zstd")
+            sync_file(Path(temporary))
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+    def path_of(self, table: str, batch_id: str, rule: str) -> Path:
+        return self.root / table / batch_id / f"{rule}.parquet"
+
+    def entries(self, table: str | None = None, batch_id: str | None = None) -> list[dict[str, object]]:
+        """What was set aside: counts and rules, no rows."""
+        equal = {name: value for name, value in (("table_name", table), ("batch_id", batch_id)) if value}
+        return self._operations.rows(quarantine_entries, **equal)
+
+    def read(self, table: str, batch_id: str, rule: str) -> pa.Table:
+        """The rows as delivered, values included. `reveal` is the way to show them to a person."""
+        path = self.path_of(table, batch_id, rule)
+        if not path.exists():
+            raise DataFailed(f"quarantine: no rows of {table} in batch {batch_id} under rule {rule}")
+        return pq.read_table(path)
+
+    def masked(self, table: str, batch_id: str, rule: str) -> pa.Table:
+        """The rows with personal columns masked, and with them every column that the contract does not know."""
+        rows = self.read(table, batch_id, rule)
+        for position, name in enumerate(rows.column_names):
+            if not _is_showable(table, name):
+                hidden = pa.array([MASK if value.is_valid else None for value in rows.column(name)], pa.string())
+                rows = rows.set_column(position, name, hidden)
+        return rows
+
+    def reveal(self, table: str, batch_id: str, rule: str, reason: str, who: str) -> pa.Table:
+        """The rows with all values. That somebody looked, and why, is recorded first."""
+        rows = self.read(table, batch_id, rule)
+        with self._operations.transaction() as connection:
+            connection.execute(
+                quarantine_reveals.insert().values(
+                    table_name=table,
+                    batch_id=batch_id,
+                    rule=rule,
+                    rows=rows.num_rows,
+                    reason=reason,
+                    revealed_by=who,
+                    revealed_at=wall_clock(),
+                )
+            )
+        return rows
+
+    def total_rows(self, table: str, batch_id: str) -> int:
+        """Rows set aside of one batch."""
+        statement = select(quarantine_entries.c.rows).where(
+            quarantine_entries.c.table_name == table, quarantine_entries.c.batch_id == batch_id
+        )
+        with self._operations.transaction() as connection:
+            return sum(connection.execute(statement).scalars())
+
+
+def _with_notes(entry: SetAside) -> pa.Table:
+    day: date = batch_day(entry.batch_id)
+    notes = (entry.table, entry.rule, entry.reason, entry.batch_id, day)
+    rows = entry.rows
+    for name, value in zip(NOTE_COLUMNS, notes, strict=True):
+        kind = pa.date32() if isinstance(value, date) else pa.string()
+        rows = rows.append_column(pa.field(name, kind), pa.array([value] * rows.num_rows, kind))
+    return rows
+
+
+def _is_showable(table: str, name: str) -> bool:
+    # `_line` is the line number of a text file, `line` its number where the row could not be split at all.
+    if name in (*NOTE_COLUMNS, "_line", "line", "source_file"):
+        return True
+    columns = {column.name: column for column in (*CONTRACT[table].columns, *RESERVED_COLUMNS)}
+    return name in columns and Tag.PERSONAL not in columns[name].tags
