@@ -66,6 +66,11 @@ class Version:
         return tuple(part for part in self.parts if part.table == table)
 
 
+def _content_digest(parts: tuple[Part, ...], lineage: dict[str, Any]) -> str:
+    content = {"parts": [asdict(part) for part in parts], "lineage": lineage}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
 class VersionStore:
     """A folder of versions with one pointer.
 
@@ -121,17 +126,17 @@ class VersionStore:
             StaleWriter: The current version is neither `expected_parent` nor equal to this one.
         """
         ordered = tuple(sorted(parts))
-        content = {"parts": [asdict(part) for part in ordered], "lineage": lineage}
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        lineage = json.loads(json.dumps(lineage))  # as it will be read back, so that the digest can be checked
+        digest = _content_digest(ordered, lineage)
         with exclusive_lock(self.root / ".lock"):
             current = self.current()
-            if current is not None and current.id.endswith(f"-{digest[:12]}"):
+            if current is not None and current.id.endswith(f"-{digest}"):
                 return current
             current_id = current.id if current else None
             if current_id != expected_parent:
                 raise StaleWriter(f"{self.root.name}: expected {expected_parent} to be current, found {current_id}")
             number = 1 + max((version.number for version in self.versions()), default=0)
-            version = Version(f"v{number:06d}-{digest[:12]}", number, current_id, ordered, lineage)
+            version = Version(f"v{number:06d}-{digest}", number, current_id, ordered, lineage)
             manifest = json.dumps(asdict(version), sort_keys=True, indent=1).encode()
             write_durably(self._manifest_path(version.id), manifest)
             self._point_at(version.id, manifest)
@@ -149,9 +154,12 @@ class VersionStore:
         pointer_path = self.root / "CURRENT"
         if not pointer_path.exists():
             return None
-        pointer = json.loads(pointer_path.read_bytes())
-        path = self._manifest_path(pointer["version"])
-        if not path.exists() or sha256_file(path) != pointer["manifest_sha256"]:
+        try:
+            pointer = json.loads(pointer_path.read_bytes())
+            path, expected = self._manifest_path(pointer["version"]), pointer["manifest_sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataFailed(f"{pointer_path}: the pointer cannot be read; restore it") from error
+        if not path.exists() or sha256_file(path) != expected:
             raise DataFailed(f"{path}: the manifest is missing or does not match the pointer; restore it or roll back")
         return self.get(pointer["version"])
 
@@ -199,6 +207,27 @@ class VersionStore:
                 f"{self.root.name} {version.id} has no table {table}; it has {', '.join(version.tables())}"
             )
         return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+
+    def scrub(self) -> list[str]:
+        """Hash every part of every kept version; returns what is wrong, one line each."""
+        problems = []
+        parts: dict[str, Part] = {}
+        try:
+            self.current()
+        except DataFailed as error:
+            problems.append(f"current version: {error}")
+        for path in sorted(self.root.glob("versions/v*.json")):
+            try:
+                parts |= {part.sha256: part for part in self.get(path.stem).parts}
+            except DataFailed as error:
+                problems.append(str(error))
+        for part in parts.values():
+            path = self.path_of(part)
+            if not path.exists():
+                problems.append(f"{path}: part of table {part.table} is missing")
+            elif sha256_file(path) != part.sha256:
+                problems.append(f"{path}: bytes of table {part.table} do not match the manifest's sha256")
+        return problems
 
     def prune(self, keep: int) -> int:
         """Remove all but the newest `keep` versions, and parts that none of the rest needs.

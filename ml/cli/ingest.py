@@ -1,0 +1,258 @@
+"""Landing the shop's days, judging them at the arrival gate, and verifying what is stored."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import click
+
+from ml.alerts.incidents import close_incident, open_incident
+from ml.cli.tables import print_table
+from ml.outcomes import DataFailed
+from ml.settings import Settings, get_settings
+from ml.shop.sources import ShopSource, open_source
+from ml.stores.landing import Batch, Landing
+from ml.stores.operations import Operations
+from ml.stores.versions import VersionStore
+
+# Tables so large that a batch covers at most one week, Monday to Sunday.
+_LANDED_BY_WEEK = ("promotions",)
+_VERSION_STORES = ("raw", "warehouse/marts", "training", "recommendations")
+_READABLE_RULE = "source_readable"
+_BYTES_RULE = "bytes_match_manifest"
+_SHOWN_PROBLEMS = 20
+
+
+def land_days(first_day: date, last_day: date) -> dict[str, Any]:
+    """Land one batch per table (per week, for large tables) of the shop days [first_day, last_day].
+
+    Every table is tried before a failure is raised; what could be read is landed and stays.
+
+    Returns:
+        Table -> {"batch_id", "batches", "rows", "unparsed", "same_as", "left_out"} of its batches; `left_out`
+        names the days that a bootstrap does not load.
+
+    Raises:
+        DataFailed: The source could not be read, or ends before `last_day`.
+    """
+    settings = get_settings()
+    _check_days(settings, first_day, last_day)
+    operations = Operations.from_settings(settings)
+    landing = Landing(settings.shop_dir / "landing")
+    source, tables = _open_checked(settings, operations, first_day, last_day)
+    summary: dict[str, Any] = {}
+    failures: list[str] = []
+    for table in tables:
+        pieces, left_out = _pieces(settings, table, first_day, last_day)
+        try:
+            batches = [_land(landing, source, table, first, last) for first, last in pieces]
+        except DataFailed as error:
+            _report_unreadable(operations, table, first_day, last_day, str(error))
+            failures.append(str(error))
+            continue
+        close_incident(operations, kind="gate_failed", object=table, rule=_READABLE_RULE, partition=last_day)
+        summary[table] = _summary_of(batches, left_out)
+    if failures:
+        raise DataFailed("; ".join(failures))
+    return summary
+
+
+def _check_days(settings: Settings, first_day: date, last_day: date) -> None:
+    if first_day > last_day:
+        raise DataFailed(f"the first day {first_day} is after the last day {last_day}")
+    if settings.last_day is not None and last_day > settings.last_day:
+        raise DataFailed(f"the source ends on {settings.last_day} (SHOPWRIGHT_LAST_DAY), before {last_day}")
+
+
+def _open_checked(
+    settings: Settings, operations: Operations, first_day: date, last_day: date
+) -> tuple[ShopSource, tuple[str, ...]]:
+    try:
+        source = open_source(settings)
+        tables = source.tables()
+    except DataFailed as error:
+        _report_unreadable(operations, "source", first_day, last_day, str(error))
+        raise
+    close_incident(operations, kind="gate_failed", object="source", rule=_READABLE_RULE, partition=last_day)
+    return source, tables
+
+
+def _pieces(
+    settings: Settings, table: str, first_day: date, last_day: date
+) -> tuple[list[tuple[date, date]], str | None]:
+    """The days of each batch of a table, and the days that a bootstrap leaves out."""
+    if table not in _LANDED_BY_WEEK:
+        return [(first_day, last_day)], None
+    monday = first_day - timedelta(days=first_day.weekday())
+    weeks = []
+    while monday <= last_day:
+        weeks.append((max(first_day, monday), min(last_day, monday + timedelta(days=6))))
+        monday += timedelta(weeks=1)
+    if first_day != settings.first_day or len(weeks) <= settings.promotions_weeks:
+        return weeks, None
+    kept = weeks[len(weeks) - settings.promotions_weeks :]
+    left_until = kept[0][0] - timedelta(days=1) if kept else last_day
+    return kept, f"{first_day}..{left_until}"
+
+
+def _land(landing: Landing, source: ShopSource, table: str, first_day: date, last_day: date) -> Batch:
+    delivery = source.read(table, first_day, last_day + timedelta(days=1))
+    return landing.land(delivery, first_day, last_day, source.name)
+
+
+def _summary_of(batches: list[Batch], left_out: str | None) -> dict[str, Any]:
+    return {
+        "batch_id": batches[-1].id if batches else None,
+        "batches": [batch.id for batch in batches],
+        "rows": sum(batch.rows for batch in batches),
+        "unparsed": sum(batch.unparsed for batch in batches),
+        "same_as": batches[-1].same_as if batches else None,
+        "left_out": left_out,
+    }
+
+
+def _report_unreadable(operations: Operations, table: str, first_day: date, last_day: date, problem: str) -> None:
+    """A batch that cannot even be read fails the arrival gate by that."""
+    operations.record_verdict(
+        gate="arrivals",
+        object=table,
+        batch_id=f"{last_day}.{(last_day - first_day).days + 1}d.unread",
+        partition=last_day.isoformat(),
+        status="failed",
+        rules=[
+            {
+                "rule": _READABLE_RULE,
+                "scope": "batch",
+                "status": "failed",
+                "observed": problem,
+                "expected": "a source that can be read",
+                "rows": 0,
+            }
+        ],
+        rows_in=0,
+    )
+    open_incident(
+        operations,
+        kind="gate_failed",
+        object=table,
+        rule=_READABLE_RULE,
+        partition=last_day,
+        severity="alert",
+        title=f"{table}: the days up to {last_day} cannot be read",
+        body=problem,
+    )
+
+
+def gate_arrivals(partition: date) -> dict[str, Any]:
+    """Judge the batches that were landed for a partition and publish what passes to raw.
+
+    Raises:
+        DataFailed: A required table failed; nothing of the partition was published.
+        ToolFailed: A rule could not be judged.
+    """
+    from expectations import gates  # noqa: PLC0415 - Great Expectations takes seconds to import
+
+    return gates.gate_arrivals(get_settings(), partition)
+
+
+def scrub_stores() -> dict[str, Any]:
+    """Hash every stored file against its manifest; damage opens an incident and is returned, not raised.
+
+    Returns:
+        Store -> {"problems": [...]}; `problems` has one line per damaged file.
+    """
+    settings = get_settings()
+    operations = Operations.from_settings(settings)
+    found = {"landing": Landing(settings.shop_dir / "landing").scrub()}
+    for name in _VERSION_STORES:
+        found[name] = VersionStore(settings.shop_dir / name).scrub()
+    day = _newest_landed_day(settings)
+    for store, problems in found.items():
+        _report_scrub(operations, store, problems, day)
+    return {store: {"problems": problems} for store, problems in found.items()}
+
+
+def _newest_landed_day(settings: Settings) -> date:
+    """The shop day of a scrub, from folder names: a damaged manifest must not stop it."""
+    days = sorted(path.name[:10] for path in (settings.shop_dir / "landing").glob("*/[0-9]*"))
+    return date.fromisoformat(days[-1]) if days else settings.bootstrap_day
+
+
+def _report_scrub(operations: Operations, store: str, problems: list[str], day: date) -> None:
+    operations.record_monitor_state(
+        monitor="scrub",
+        object=store,
+        partition=day.isoformat(),
+        state="alert" if problems else "ok",
+        value=float(len(problems)),
+        threshold=0.0,
+        detail={"problems": problems[:_SHOWN_PROBLEMS]},
+    )
+    if not problems:
+        close_incident(operations, kind="scrub_failed", object=store, rule=_BYTES_RULE, partition=day)
+        return
+    open_incident(
+        operations,
+        kind="scrub_failed",
+        object=store,
+        rule=_BYTES_RULE,
+        partition=day,
+        severity="alert",
+        title=f"{store}: {len(problems)} damaged file{'s' if len(problems) != 1 else ''}",
+        body="\n".join(problems[:_SHOWN_PROBLEMS]),
+    )
+
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@click.command()
+@click.option("--day", type=_DAY, help="Shop day to land; default: the day after the newest landed one.")
+@click.option("--first-day", type=_DAY, help="Land all days from this one to --day as one batch per table.")
+@click.option("--gate/--no-gate", default=True, help="Judge the landed batches too.")
+def ingest(day: datetime | None, first_day: datetime | None, gate: bool) -> None:
+    """Land shop days and judge them at the arrival gate.
+
+    The first time, without days given: the whole history up to SHOPWRIGHT_BOOTSTRAP_DAY.
+    """
+    settings = get_settings()
+    first, last = _days_to_land(settings, first_day.date() if first_day else None, day.date() if day else None)
+    click.echo(f"landing {first} to {last} from {settings.source}")
+    landed = land_days(first, last)
+    print_table(
+        ["table", "batch", "rows", "unparsed", "same as", "left out"],
+        [
+            [table, entry["batch_id"], entry["rows"], entry["unparsed"], entry["same_as"], entry["left_out"]]
+            for table, entry in landed.items()
+        ],
+    )
+    if gate:
+        click.echo("\njudging the arrivals")
+        _print_gate(gate_arrivals(last))
+
+
+def _days_to_land(settings: Settings, first_day: date | None, last_day: date | None) -> tuple[date, date]:
+    has_landed = any((settings.shop_dir / "landing").glob("*/[0-9]*"))
+    if last_day is None:
+        last_day = _newest_landed_day(settings) + timedelta(days=1) if has_landed else settings.bootstrap_day
+    if first_day is None:
+        first_day = last_day if has_landed else min(settings.first_day, last_day)
+    return first_day, last_day
+
+
+def _print_gate(summary: dict[str, Any]) -> None:
+    for name, value in summary.items():
+        click.echo(f"{name}: {value}")
+
+
+@click.command()
+def scrub() -> None:
+    """Hash every stored file against its manifest."""
+    found = scrub_stores()
+    problems = [problem for entry in found.values() for problem in entry["problems"]]
+    print_table(["store", "problems"], [[store, len(entry["problems"])] for store, entry in found.items()])
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise DataFailed(
+            f"{len(problems)} stored file{'s do' if len(problems) != 1 else ' does'} not match its manifest"
+        )

@@ -1,0 +1,273 @@
+"""Landed batches: what a source handed over, as it was, never changed afterwards.
+
+Layout: `<table>/<batch id>/{rows.parquet, unparsed.parquet, manifest.json}`. A batch is named by its days and
+its content, so that landing the same days and content again changes nothing, and different content for the
+same days is another batch. A folder appears whole (written beside, synced, renamed) or not at all.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml.outcomes import DataFailed
+from ml.settings import wall_clock
+from ml.shop.contract import CONTRACT, CONTRACT_VERSION, TableKind
+from ml.shop.sources import UNPARSED_SCHEMA, Delivery
+from ml.stores.durable import exclusive_lock, sha256_file, sync_file, sync_folder
+
+_ROWS = "rows.parquet"
+_UNPARSED = "unparsed.parquet"
+_MANIFEST = "manifest.json"
+_UNFINISHED = ".landing-"
+_DIGEST_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The manifest of one landed batch.
+
+    Attributes:
+        last_day: Last of the days that the batch covers: the batch day.
+        rows: Rows handed over, those that could not be split into columns included.
+        files: File name -> {"sha256", "rows"}; empty when the batch repeats another.
+        schema: Column name -> Arrow type, as delivered.
+        same_as: The batch of an entity table whose content this one repeats.
+    """
+
+    id: str
+    table: str
+    first_day: date
+    last_day: date
+    source: str
+    format: Literal["typed", "text"]
+    rows: int
+    unparsed: int
+    files: dict[str, dict[str, Any]]
+    schema: dict[str, str]
+    landed_at: datetime
+    shop_id: str
+    contract_version: int
+    same_as: str | None = None
+
+    @property
+    def digest(self) -> str:
+        return self.id.rsplit(".", 1)[1]
+
+
+class Landing:
+    """The landed batches of one shop.
+
+    Args:
+        root: The folder `landing` of the shop's state folder; made on the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._verified: set[Path] = set()
+
+    def land(self, delivery: Delivery, first_day: date, last_day: date, source: str) -> Batch:
+        """Make a delivery for the days [first_day, last_day] a batch.
+
+        The same content for the same days returns the batch there is, and mends its files where they were damaged.
+        """
+        folder = self.root / delivery.table
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive_lock(folder / ".lock"):
+            _remove_unfinished(folder)
+            unfinished = Path(tempfile.mkdtemp(dir=folder, prefix=_UNFINISHED))
+            try:
+                return self._land(unfinished, delivery, first_day, last_day, source)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _land(self, unfinished: Path, delivery: Delivery, first_day: date, last_day: date, source: str) -> Batch:
+        files = _write_files(unfinished, delivery)
+        days = (last_day - first_day).days + 1
+        batch = Batch(
+            id=f"{last_day}.{days}d.{_digest(files)}",
+            table=delivery.table,
+            first_day=first_day,
+            last_day=last_day,
+            source=source,
+            format=delivery.format,
+            rows=delivery.count_rows,
+            unparsed=delivery.unparsed.num_rows if delivery.unparsed is not None else 0,
+            files=files,
+            schema={column.name: str(column.type) for column in delivery.rows.schema},
+            landed_at=wall_clock(),
+            shop_id=self.root.parent.name,
+            contract_version=CONTRACT_VERSION,
+        )
+        target = self._folder_of(batch)
+        if target.exists():
+            return self._mended(target, unfinished)
+        if CONTRACT[batch.table].kind is TableKind.ENTITY:
+            repeated = self._repeated_by(batch)
+            if repeated is not None:
+                for name in files:
+                    (unfinished / name).unlink()
+                batch = replace(batch, files={}, same_as=repeated.id)
+        manifest = unfinished / _MANIFEST
+        manifest.write_text(json.dumps(asdict(batch), default=str, indent=1, sort_keys=True))
+        for name in (*batch.files, _MANIFEST):
+            sync_file(unfinished / name)
+        sync_folder(unfinished)
+        unfinished.chmod(0o755)
+        os.rename(unfinished, target)
+        sync_folder(target.parent)
+        return batch
+
+    def _mended(self, folder: Path, fresh: Path) -> Batch:
+        """The batch in a folder, after its damaged files were replaced by freshly written ones of equal sha256."""
+        batch = self._read_manifest(folder)
+        for name, entry in batch.files.items():
+            if _problem_of(folder / name, entry["sha256"]) is not None and sha256_file(fresh / name) == entry["sha256"]:
+                sync_file(fresh / name)
+                os.replace(fresh / name, folder / name)
+                sync_folder(folder)
+        return batch
+
+    def _repeated_by(self, batch: Batch) -> Batch | None:
+        """The batch with files that this one repeats, if the batch of the days just before has the same content.
+
+        Only adjoining days can repeat each other: between others, a batch of another content may still arrive.
+        """
+        before = self.batches(batch.table, on=batch.first_day - timedelta(days=1))
+        if len(before) != 1:
+            return None
+        holder = self._with_files(before[0])
+        return holder if holder.files == batch.files else None
+
+    def _with_files(self, batch: Batch) -> Batch:
+        """The batch itself, or the one that holds the files which it repeats."""
+        if batch.same_as is None:
+            return batch
+        return self._read_manifest(self.root / batch.table / batch.same_as)
+
+    def batches(self, table: str | None = None, up_to: date | None = None, on: date | None = None) -> list[Batch]:
+        """Landed batches in the order of their days.
+
+        Args:
+            up_to: Only batches whose day is this one or earlier.
+            on: Only batches of this day.
+
+        Raises:
+            DataFailed: A manifest cannot be read or is not that of its folder.
+        """
+        found = [self._read_manifest(path) for path in self._folders(table or "*")]
+        return sorted(
+            (
+                batch
+                for batch in found
+                if (up_to is None or batch.last_day <= up_to) and (on is None or batch.last_day == on)
+            ),
+            key=lambda batch: (batch.table, batch.last_day, batch.first_day, batch.id),
+        )
+
+    def _folders(self, table: str) -> Iterator[Path]:
+        for path in sorted(self.root.glob(f"{table}/*")):
+            if path.is_dir() and not path.name.startswith(_UNFINISHED):
+                yield path
+
+    def _folder_of(self, batch: Batch) -> Path:
+        return self.root / batch.table / batch.id
+
+    def _read_manifest(self, folder: Path) -> Batch:
+        path = folder / _MANIFEST
+        try:
+            raw = json.loads(path.read_bytes())
+            raw["first_day"] = date.fromisoformat(raw["first_day"])
+            raw["last_day"] = date.fromisoformat(raw["last_day"])
+            raw["landed_at"] = datetime.fromisoformat(raw["landed_at"])
+            batch = Batch(**raw)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataFailed(f"{path}: the manifest of a landed batch cannot be read; restore it") from error
+        days = (batch.last_day - batch.first_day).days + 1
+        is_named_so = batch.id.startswith(f"{batch.last_day}.{days}d.") and folder.name == batch.id
+        if not is_named_so or folder.parent.name != batch.table:
+            raise DataFailed(f"{path}: the manifest is that of another batch; restore it")
+        if batch.same_as is None and _digest(batch.files) != batch.digest:
+            raise DataFailed(f"{path}: the manifest's sha256 do not match the batch's id; restore it")
+        return batch
+
+    def read(self, batch: Batch) -> pa.Table:
+        """The batch's rows as they were delivered, from bytes that match the manifest.
+
+        Raises:
+            DataFailed: A file is missing or its bytes changed.
+        """
+        holder = self._with_files(batch)
+        return pq.read_table(self._open(holder, _ROWS))
+
+    def read_unparsed(self, batch: Batch) -> pa.Table:
+        """Lines of the batch that could not be split into columns (`UNPARSED_SCHEMA`), from verified bytes."""
+        holder = self._with_files(batch)
+        if _UNPARSED not in holder.files:
+            return UNPARSED_SCHEMA.empty_table()
+        return pq.read_table(self._open(holder, _UNPARSED))
+
+    def _open(self, batch: Batch, name: str) -> Path:
+        path = self._folder_of(batch) / name
+        if path not in self._verified:
+            problem = _problem_of(path, batch.files[name]["sha256"])
+            if problem is not None:
+                raise DataFailed(problem)
+            self._verified.add(path)
+        return path
+
+    def scrub(self) -> list[str]:
+        """Hash every landed file; returns what is wrong, one line each."""
+        problems = []
+        for folder in self._folders("*"):
+            try:
+                batch = self._read_manifest(folder)
+                if batch.same_as is not None:
+                    self._with_files(batch)
+            except DataFailed as error:
+                problems.append(str(error))
+                continue
+            found = (_problem_of(folder / name, entry["sha256"]) for name, entry in batch.files.items())
+            problems += [problem for problem in found if problem is not None]
+        return problems
+
+
+def _write_files(folder: Path, delivery: Delivery) -> dict[str, dict[str, Any]]:
+    contents = {_ROWS: delivery.rows}
+    if delivery.unparsed is not None and delivery.unparsed.num_rows:
+        contents[_UNPARSED] = delivery.unparsed
+    files = {}
+    for name, rows in contents.items():
+        # One chunk a column: how a source sliced its rows must not show in the bytes, which name the batch.
+        pq.write_table(rows.combine_chunks(), folder / name, compression="zstd")
+        files[name] = {"sha256": sha256_file(folder / name), "rows": rows.num_rows}
+    return files
+
+
+def _digest(files: dict[str, dict[str, Any]]) -> str:
+    """Digest of a batch's content, from the digests of its files."""
+    content = "".join(f"{name}:{entry['sha256']}\n" for name, entry in sorted(files.items()))
+    return hashlib.sha256(content.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _problem_of(path: Path, sha256: str) -> str | None:
+    if not path.exists():
+        return f"{path}: file of a landed batch is missing; restore it or land the days again"
+    if sha256_file(path) != sha256:
+        return f"{path}: bytes of a landed batch do not match the manifest's sha256; restore the file"
+    return None
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left behind; the caller holds the lock, so no living one is writing."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True)
