@@ -1,0 +1,1 @@
+"""What the DAGs share: one place for defaults, tags, assets, the shop's days and what happens on failure."""

@@ -1,0 +1,80 @@
+"""The shop's days as Airflow sees them: schedules, partition keys and their way back to dates.
+
+A daily key is the shop-local day, `2017-11-20`. A weekly key names the week by its Monday,
+`week-2017-11-20`, so that nobody mistakes it for a day.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+from airflow.sdk import (
+    Asset,
+    CronPartitionTimetable,
+    PartitionedAssetTimetable,
+    RollupMapper,
+    StartOfWeekMapper,
+    WeekWindow,
+)
+
+DAY_FORMAT = "%Y-%m-%d"
+_WEEK_PREFIX = "week-"
+WEEK_FORMAT = f"{_WEEK_PREFIX}{DAY_FORMAT}"
+
+
+def each_day() -> CronPartitionTimetable:
+    """At each midnight of the shop, one run for the day that has just ended."""
+    return CronPartitionTimetable("0 0 * * *", timezone=_timezone(), run_offset=-1, key_format=DAY_FORMAT)
+
+
+def each_day_of(asset: Asset) -> PartitionedAssetTimetable:
+    """One run for each day of an asset."""
+    return PartitionedAssetTimetable(assets=asset)
+
+
+def each_full_week_of(asset: Asset) -> PartitionedAssetTimetable:
+    """One run for each week, Monday to Sunday, when all its seven days are there.
+
+    The mapper alone would run once per daily event; the rollup waits for the window.
+    """
+    week = StartOfWeekMapper(timezone=_timezone(), input_format=DAY_FORMAT, output_format=WEEK_FORMAT)
+    return PartitionedAssetTimetable(
+        assets=asset, partition_mapper_config={asset: RollupMapper(upstream_mapper=week, window=WeekWindow())}
+    )
+
+
+def first_day() -> datetime:
+    """Start of the shop's history, for `start_date`."""
+    from ml.settings import get_settings
+
+    settings = get_settings()
+    return settings.day_start(settings.first_day)
+
+
+def after_last_day() -> datetime | None:
+    """For `end_date`: a moment after a replayed source's last day; None for a live shop.
+
+    Without it, switching the DAG on would start a run for the wall clock's day, for which a replayed
+    source has nothing. Triggers and backfills work all the same.
+    """
+    from ml.settings import get_settings
+
+    last_day = get_settings().last_day
+    return None if last_day is None else datetime.combine(last_day + timedelta(days=2), time(), tzinfo=UTC)
+
+
+def last_day_of(partition_key: str | None) -> date:
+    """The shop day that a run's key stands for; a week stands for its Sunday.
+
+    Raises:
+        ValueError: The run has no key: it was started without one.
+    """
+    if partition_key is None:
+        raise ValueError("this run has no partition key: start it with one, such as 2017-11-20 (see the DAG's page)")
+    if partition_key.startswith(_WEEK_PREFIX):
+        return datetime.strptime(partition_key, WEEK_FORMAT).replace(tzinfo=UTC).date() + timedelta(days=6)
+    return date.fromisoformat(partition_key)
+
+
+def _timezone() -> str:
+    from ml.settings import get_settings
+
+    return get_settings().timezone

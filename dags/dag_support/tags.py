@@ -1,0 +1,10 @@
+"""What a tag promises. A person who filters the DAG list by one finds all that it is true of."""
+
+DAILY = "daily"
+WEEKLY = "weekly"
+DATA = "data"
+"""A failure here means stale or refused data: the last published version stays in use."""
+MODEL = "model"
+"""A failure here leaves the champion as it is."""
+WATCH = "watch"
+"""Changes nothing; looks at what the others did."""
