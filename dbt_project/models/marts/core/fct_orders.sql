@@ -1,0 +1,22 @@
+with
+
+orders as (
+    select * from {{ ref('int_orders__totalled') }}
+),
+
+final as (
+    select
+        order_id,
+        customer_id,
+        store_id,
+        ordered_at,
+        order_date,
+        count_lines,
+        amount_cents,
+        discount_cents,
+        currency,
+        is_complete
+    from orders
+)
+
+select * from final
