@@ -149,9 +149,9 @@ def gate_arrivals(partition: date) -> dict[str, Any]:
         DataFailed: A required table failed; nothing of the partition was published.
         ToolFailed: A rule could not be judged.
     """
-    from expectations import gates  # noqa: PLC0415 - Great Expectations takes seconds to import
+    from expectations import gates  # Great Expectations takes seconds to import
 
-    return gates.gate_arrivals(get_settings(), partition)
+    return gates.judge_arrivals(get_settings(), partition)
 
 
 def scrub_stores() -> dict[str, Any]:

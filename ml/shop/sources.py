@@ -61,9 +61,9 @@ class ShopSource(Protocol):
 def open_source(settings: Settings) -> ShopSource:
     """The source that the settings choose."""
     if settings.source == "files":
-        from ml.shop.files import FilesSource  # noqa: PLC0415 - only the chosen source is loaded
+        from ml.shop.files import FilesSource  # only the chosen source is loaded
 
         return FilesSource(settings)
-    from ml.shop.completejourney import CompleteJourneySource  # noqa: PLC0415
+    from ml.shop.completejourney import CompleteJourneySource
 
     return CompleteJourneySource(settings)

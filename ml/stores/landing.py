@@ -7,7 +7,6 @@ same days is another batch. A folder appears whole (written beside, synced, rena
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -123,7 +122,7 @@ class Landing:
             sync_file(unfinished / name)
         sync_folder(unfinished)
         unfinished.chmod(0o755)
-        os.rename(unfinished, target)
+        unfinished.rename(target)
         sync_folder(target.parent)
         return batch
 
@@ -133,7 +132,7 @@ class Landing:
         for name, entry in batch.files.items():
             if _problem_of(folder / name, entry["sha256"]) is not None and sha256_file(fresh / name) == entry["sha256"]:
                 sync_file(fresh / name)
-                os.replace(fresh / name, folder / name)
+                (fresh / name).replace(folder / name)
                 sync_folder(folder)
         return batch
 
