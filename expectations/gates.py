@@ -1,0 +1,123 @@
+"""The gates, each one call. Verdicts are stored before anything is published, incidents after."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from expectations.arrivals import Judged, judge_batch, refused, unchanged
+from expectations.history import history_before
+from expectations.incidents import tell
+from expectations.verdicts import Gate, RuleResult, Status, Verdict, record
+from ml.outcomes import DataFailed, ToolFailed
+from ml.settings import Settings
+from ml.shop.contract import CONTRACT, REQUIRED_TABLES
+from ml.stores.landing import Batch, Landing
+from ml.stores.operations import Operations, gate_verdicts
+from ml.stores.quarantine import Quarantine
+from ml.stores.raw import RawStore
+
+
+def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
+    """Judge what landed for a shop day and publish what passed, in one step.
+
+    Batches that were accepted before are left alone, so the same day again changes nothing.
+
+    Returns:
+        Per table: batch, status and counts of rows.
+
+    Raises:
+        DataFailed: A required table is missing or broke a rule; nothing of the day was published.
+        ToolFailed: A check could not do its work; nothing of the day was published.
+    """
+    operations, raw = Operations.from_settings(settings), RawStore(settings)
+    landing = Landing(settings.shop_dir / "landing")
+    accepted = raw.accepted()
+    landed = _newest_per_table(landing.batches(on=partition))
+    judged = [
+        _judge(settings, landing, raw, batch, accepted) for batch in landed if (batch.table, batch.id) not in accepted
+    ]
+    verdicts = [*_arrival_of_required(operations, landed, partition), *(each.verdict for each in judged)]
+    if must_stop := _must_stop(verdicts):
+        verdicts = [_held_back(verdict) for verdict in verdicts]
+    else:
+        quarantine = Quarantine(settings, operations)
+        for entry in (entry for each in judged for entry in each.set_aside):
+            quarantine.set_aside(entry)
+    # Verdicts come before the publication: after a crash between the two the same batches are judged again.
+    record(operations, verdicts)
+    let_through = [each.accepted for each in judged if each.accepted is not None]
+    if let_through and not must_stop:
+        raw.append(let_through)
+    tell(operations, verdicts)
+    if must_stop:
+        _stop(verdicts)
+    return {"partition": partition.isoformat(), "tables": _counts(operations, landed)}
+
+
+def _newest_per_table(batches: Iterable[Batch]) -> list[Batch]:
+    """What was delivered last for each table: a corrected file takes the place of the one before it."""
+    newest = {batch.table: batch for batch in sorted(batches, key=lambda batch: (batch.landed_at, batch.id))}
+    return [newest[name] for name in CONTRACT if name in newest]
+
+
+def _judge(
+    settings: Settings, landing: Landing, raw: RawStore, batch: Batch, accepted: set[tuple[str, str]]
+) -> Judged:
+    if batch.same_as is not None and (batch.table, batch.same_as) in accepted:
+        return unchanged(batch)
+    try:
+        rows, unparsed = landing.read(batch), landing.read_unparsed(batch)
+    except DataFailed as error:
+        return refused(batch, "bytes_match_manifest", str(error), "the bytes that were landed")
+    return judge_batch(settings, batch, rows, unparsed, history_before(raw, CONTRACT[batch.table], batch.first_day))
+
+
+def _arrival_of_required(operations: Operations, landed: Sequence[Batch], partition: date) -> list[Verdict]:
+    """A verdict for each required table that did not arrive, and for each that was missed before and now did."""
+    verdicts = []
+    arrived = {batch.table for batch in landed}
+    for table in REQUIRED_TABLES:
+        missing_id = f"{partition}.missing"
+        missed_before = operations.rows(
+            gate_verdicts, gate=Gate.ARRIVALS.value, object=table, batch_id=missing_id, status=Status.FAILED.value
+        )
+        if table in arrived and not missed_before:
+            continue
+        status = Status.PASSED if table in arrived else Status.FAILED
+        observed = "one" if table in arrived else "none"
+        rule = RuleResult("arrived", "batch", status, observed, f"a batch of the required table for {partition}")
+        verdicts.append(Verdict(Gate.ARRIVALS, table, missing_id, partition, (rule,)))
+    return verdicts
+
+
+def _must_stop(verdicts: Iterable[Verdict]) -> bool:
+    return any(
+        verdict.status is Status.UNKNOWN or (verdict.status is Status.FAILED and verdict.object in REQUIRED_TABLES)
+        for verdict in verdicts
+    )
+
+
+def _held_back(verdict: Verdict) -> Verdict:
+    """A verdict whose batch stays in landing because another table of the day stops the publication."""
+    if verdict.status is not Status.PASSED or not verdict.rows_in:
+        return verdict
+    held = RuleResult("publication", "batch", Status.WARNED, "held back", "every required table of the day to pass")
+    return replace(verdict, rules=(*verdict.rules, held), rows_published=0, rows_quarantined=0, rows_collapsed=0)
+
+
+def _stop(verdicts: Sequence[Verdict]) -> None:
+    bad = [verdict for verdict in verdicts if verdict.bad_rules]
+    message = " | ".join(f"{verdict.object} ({verdict.batch_id}): {verdict.sentences()}" for verdict in bad)
+    if any(verdict.status is Status.UNKNOWN for verdict in bad):
+        raise ToolFailed(message)
+    raise DataFailed(message)
+
+
+def _counts(operations: Operations, landed: Sequence[Batch]) -> dict[str, dict[str, Any]]:
+    shown = ("batch_id", "status", "rows_in", "rows_published", "rows_quarantined", "rows_collapsed")
+    verdicts = {
+        batch.table: operations.rows(gate_verdicts, gate=Gate.ARRIVALS.value, object=batch.table, batch_id=batch.id)
+        for batch in landed
+    }
+    return {table: {name: rows[0][name] for name in shown} for table, rows in verdicts.items() if rows}
