@@ -1,0 +1,237 @@
+-- Features of a customer and a product as of the start of shop day $as_of_date, from days before it only.
+-- Reads the mart fct_order_lines and dim_products, and the relation `candidates` (customer_id, product_id)
+-- that the caller registers. A trip is a customer-day with a purchase of merchandise.
+-- One row per candidate pair.
+with
+
+order_lines as (
+    select
+        customer_id,
+        product_id,
+        coalesce(store_id, '') as store_id,
+        order_date,
+        quantity,
+        amount_cents,
+        discount_cents
+    from fct_order_lines
+    where is_merchandise and quantity > 0 and order_date < $as_of_date
+),
+
+asked_pairs as (
+    select distinct customer_id, product_id from candidates
+),
+
+asked_customers as (
+    select distinct customer_id from asked_pairs
+),
+
+products as (
+    select product_id, subcategory, category, manufacturer_id from dim_products
+),
+
+purchases as (
+    select
+        customer_id,
+        product_id,
+        order_date,
+        sum(quantity) as quantity,
+        sum(amount_cents) as amount_cents,
+        sum(coalesce(discount_cents, 0)) as discount_cents
+    from order_lines
+    where customer_id in (select customer_id from asked_customers)
+    group by customer_id, product_id, order_date
+),
+
+trips as (
+    select
+        customer_id,
+        order_date,
+        row_number() over (partition by customer_id order by order_date desc) - 1 as trips_ago,
+        count(*) over (partition by customer_id) as count_trips,
+        count(*) filter (where order_date >= $as_of_date - 84) over (partition by customer_id) as count_trips_84d
+    from (select distinct customer_id, order_date from purchases)
+),
+
+customer_trips as (
+    select customer_id, any_value(count_trips) as count_trips, any_value(count_trips_84d) as count_trips_84d
+    from trips
+    group by customer_id
+),
+
+pair_purchases as (
+    select
+        purchases.*,
+        trips.trips_ago,
+        date_diff('day', purchases.order_date, $as_of_date) as days_ago,
+        date_diff('day', lag(purchases.order_date) over bought, purchases.order_date) as gap_days,
+        lag(trips.trips_ago) over bought - trips.trips_ago as gap_trips
+    from purchases
+    inner join trips using (customer_id, order_date)
+    where (purchases.customer_id, purchases.product_id) in (select (customer_id, product_id) from asked_pairs)
+    window bought as (partition by purchases.customer_id, purchases.product_id order by purchases.order_date)
+),
+
+pair_habits as (
+    select
+        customer_id,
+        product_id,
+        count(*) as count_purchases,
+        count(*) filter (where days_ago <= 28) as count_purchases_28d,
+        count(*) filter (where days_ago <= 84) as count_purchases_84d,
+        min(days_ago) as days_since_last_purchase,
+        max(days_ago) as days_since_first_purchase,
+        min(trips_ago) as trips_since_last_purchase,
+        sum(power(0.95, trips_ago)) as recency_weight_95,
+        sum(power(0.80, trips_ago)) as recency_weight_80,
+        sum(power(0.99, trips_ago)) as recency_weight_99,
+        sum(power(0.98, days_ago)) as recency_weight_daily_98,
+        avg(gap_days) as gap_mean_days,
+        stddev_pop(gap_days) as gap_std_days,
+        arg_max(gap_days, order_date) as last_gap_days,
+        avg(gap_trips) as gap_mean_trips,
+        arg_max(quantity, order_date) as last_quantity,
+        avg(quantity) as mean_quantity,
+        sum(discount_cents) / nullif(sum(discount_cents + amount_cents), 0) as discount_share
+    from pair_purchases
+    group by customer_id, product_id
+),
+
+subcategory_days as (
+    select
+        purchases.customer_id,
+        products.subcategory,
+        purchases.order_date,
+        count(*) as count_products
+    from purchases
+    inner join products using (product_id)
+    where products.subcategory is not null
+    group by purchases.customer_id, products.subcategory, purchases.order_date
+),
+
+subcategory_habits as (
+    select
+        days.customer_id,
+        days.subcategory,
+        min(date_diff('day', days.order_date, $as_of_date)) as subcategory_days_since_last_purchase,
+        sum(days.count_products) as count_subcategory_purchases,
+        count(*) / any_value(customer_trips.count_trips) as subcategory_trip_share,
+        sum(power(0.95, trips.trips_ago)) as subcategory_recency_weight,
+        (max(days.order_date) - min(days.order_date)) / nullif(count(*) - 1, 0) as subcategory_gap_mean_days
+    from subcategory_days as days
+    inner join trips using (customer_id, order_date)
+    inner join customer_trips using (customer_id)
+    group by days.customer_id, days.subcategory
+),
+
+category_habits as (
+    select
+        purchases.customer_id,
+        products.category,
+        sum(power(0.95, trips.trips_ago)) as category_recency_weight
+    from purchases
+    inner join products using (product_id)
+    inner join trips using (customer_id, order_date)
+    where products.category is not null
+    group by purchases.customer_id, products.category
+),
+
+manufacturer_habits as (
+    select
+        purchases.customer_id,
+        products.manufacturer_id,
+        sum(power(0.95, trips.trips_ago)) as manufacturer_recency_weight
+    from purchases
+    inner join products using (product_id)
+    inner join trips using (customer_id, order_date)
+    where products.manufacturer_id is not null
+    group by purchases.customer_id, products.manufacturer_id
+),
+
+-- The store of most trips; ties go to the store with the later trip, then to the larger id.
+home_stores as (
+    select customer_id, arg_max(store_id, (count_days, last_date, store_id)) as store_id
+    from (
+        select customer_id, store_id, count(distinct order_date) as count_days, max(order_date) as last_date
+        from order_lines
+        where customer_id in (select customer_id from asked_customers)
+        group by customer_id, store_id
+    )
+    group by customer_id
+),
+
+store_products as (
+    select
+        store_id,
+        product_id,
+        count(distinct customer_id) as count_store_customers_28d,
+        count(distinct customer_id) filter (where order_date >= $as_of_date - 7) as count_store_customers_7d
+    from order_lines
+    where order_date >= $as_of_date - 28
+    group by store_id, product_id
+),
+
+stores as (
+    select store_id, count(distinct customer_id) as count_customers_28d
+    from order_lines
+    where order_date >= $as_of_date - 28
+    group by store_id
+),
+
+final as (
+    select
+        asked_pairs.customer_id,
+        asked_pairs.product_id,
+        coalesce(pair_habits.count_purchases, 0) as count_purchases,
+        coalesce(pair_habits.count_purchases_28d, 0) as count_purchases_28d,
+        coalesce(pair_habits.count_purchases_84d, 0) as count_purchases_84d,
+        coalesce(pair_habits.count_purchases, 0) / customer_trips.count_trips as trip_share,
+        coalesce(pair_habits.count_purchases_84d, 0) / nullif(customer_trips.count_trips_84d, 0) as trip_share_84d,
+        pair_habits.days_since_last_purchase,
+        pair_habits.trips_since_last_purchase,
+        pair_habits.days_since_first_purchase,
+        coalesce(pair_habits.recency_weight_95, 0) as recency_weight_95,
+        coalesce(pair_habits.recency_weight_80, 0) as recency_weight_80,
+        coalesce(pair_habits.recency_weight_99, 0) as recency_weight_99,
+        coalesce(pair_habits.recency_weight_daily_98, 0) as recency_weight_daily_98,
+        pair_habits.gap_mean_days,
+        pair_habits.gap_std_days,
+        pair_habits.last_gap_days,
+        pair_habits.gap_mean_trips,
+        pair_habits.days_since_last_purchase / nullif(pair_habits.gap_mean_days, 0) as overdue_ratio,
+        pair_habits.trips_since_last_purchase / nullif(pair_habits.gap_mean_trips, 0) as overdue_ratio_trips,
+        pair_habits.last_quantity,
+        pair_habits.mean_quantity,
+        pair_habits.discount_share,
+        subcategory_habits.subcategory_days_since_last_purchase,
+        subcategory_habits.subcategory_days_since_last_purchase
+        / nullif(subcategory_habits.subcategory_gap_mean_days, 0) as subcategory_overdue_ratio,
+        coalesce(subcategory_habits.subcategory_trip_share, 0) as subcategory_trip_share,
+        coalesce(subcategory_habits.subcategory_recency_weight, 0) as subcategory_recency_weight,
+        pair_habits.count_purchases / subcategory_habits.count_subcategory_purchases as share_of_subcategory,
+        coalesce(category_habits.category_recency_weight, 0) as category_recency_weight,
+        coalesce(manufacturer_habits.manufacturer_recency_weight, 0) as manufacturer_recency_weight,
+        coalesce(store_products.count_store_customers_28d, 0) as count_store_customers_28d,
+        coalesce(store_products.count_store_customers_28d, 0)
+        / nullif(stores.count_customers_28d, 0) as store_customer_share_28d,
+        coalesce(store_products.count_store_customers_7d, 0) as count_store_customers_7d
+    from asked_pairs
+    left join customer_trips using (customer_id)
+    left join pair_habits using (customer_id, product_id)
+    left join products using (product_id)
+    left join subcategory_habits
+        on asked_pairs.customer_id = subcategory_habits.customer_id
+        and products.subcategory = subcategory_habits.subcategory
+    left join category_habits
+        on asked_pairs.customer_id = category_habits.customer_id
+        and products.category = category_habits.category
+    left join manufacturer_habits
+        on asked_pairs.customer_id = manufacturer_habits.customer_id
+        and products.manufacturer_id = manufacturer_habits.manufacturer_id
+    left join home_stores on asked_pairs.customer_id = home_stores.customer_id
+    left join store_products
+        on home_stores.store_id = store_products.store_id
+        and asked_pairs.product_id = store_products.product_id
+    left join stores on home_stores.store_id = stores.store_id
+)
+
+select * from final

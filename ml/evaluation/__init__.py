@@ -1,0 +1,1 @@
+"""How quality is measured: splits by time, ranking metrics, paired intervals, promotion rules."""

@@ -1,0 +1,1 @@
+"""Which products to show a customer next: candidates from the customer's history, ranked by a model."""

@@ -1,0 +1,56 @@
+"""The next-week protocol: any recommender, on the same customers, catalogue and truth."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from ml.evaluation.ranking_metrics import K, Judged, catalogue_coverage, judge_rankings
+from ml.recommender.config import RecommenderConfig
+from ml.recommender.dataset import History, read_history, read_truth
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One cut of the protocol.
+
+    Attributes:
+        customers: Those judged: enough trips before the cut, and something bought in the week after it.
+        truth: customer_id, product_id, is_repeat of those customers.
+    """
+
+    as_of_date: date
+    history: History
+    customers: list[str]
+    truth: pd.DataFrame
+
+
+def open_cut(connection: duckdb.DuckDBPyConnection, as_of_date: date, config: RecommenderConfig) -> Cut:
+    """Read the history before a Monday and the truth of the week after it."""
+    history = read_history(connection, as_of_date, config.history)
+    truth = read_truth(connection, as_of_date)
+    codes = history.customers.get_indexer(truth["customer_id"])
+    trips = np.where(codes >= 0, history.count_trips[codes], 0)
+    truth = truth[trips >= config.split.min_trips].reset_index(drop=True)
+    before = _bought_before(connection, as_of_date).assign(is_repeat=True)
+    truth = truth.merge(before, on=["customer_id", "product_id"], how="left", validate="one_to_one")
+    truth["is_repeat"] = truth["is_repeat"].notna()
+    return Cut(as_of_date, history, sorted(truth["customer_id"].unique()), truth)
+
+
+def _bought_before(connection: duckdb.DuckDBPyConnection, as_of_date: date) -> pd.DataFrame:
+    query = """
+        select distinct customer_id, product_id from fct_order_lines
+        where is_merchandise and quantity > 0 and order_date < $as_of_date
+    """
+    return connection.execute(query, {"as_of_date": as_of_date}).df()
+
+
+def judge(cut: Cut, recommended: pd.DataFrame) -> Judged:
+    """Judge what a method recommends for `cut.customers`."""
+    per_customer = judge_rankings(recommended, cut.truth)
+    per_customer.insert(0, "cut", cut.as_of_date)
+    asked = recommended[recommended["customer_id"].isin(cut.customers)]
+    return Judged(per_customer, catalogue_coverage(asked, len(cut.history.products), K))

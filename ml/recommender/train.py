@@ -1,0 +1,75 @@
+"""Training rows and the training of the ranker."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+
+from ml.outcomes import DataFailed
+from ml.recommender.candidates import propose
+from ml.recommender.config import RankerConfig, RecommenderConfig
+from ml.recommender.evaluate import Cut
+from ml.recommender.features import FeatureTables, add_features
+
+def labelled_rows(cut: Cut, tables: FeatureTables, config: RecommenderConfig) -> pd.DataFrame:
+    """All candidates of a cut's customers with features and label (bought in the week after the cut)."""
+    pairs = propose(cut.history, cut.customers, config)
+    bought = cut.truth[["customer_id", "product_id"]].assign(label=np.int8(1))
+    pairs = pairs.merge(bought, on=["customer_id", "product_id"], how="left", validate="one_to_one")
+    pairs["label"] = pairs["label"].fillna(0).astype(np.int8)
+    pairs.insert(0, "cut", cut.as_of_date)
+    return add_features(cut.history, pairs, tables)
+
+
+def sample_negatives(rows: pd.DataFrame, per_customer: int, seed: int) -> pd.DataFrame:
+    """Keep every purchase and at most `per_customer` other candidates of each customer and cut.
+
+    Customers without a purchase among their candidates teach nothing and are left out.
+    """
+    draw = np.random.default_rng(seed).random(len(rows))
+    group = [rows["cut"], rows["customer_id"]]
+    has_positive = rows.groupby(group)["label"].transform("max") == 1
+    negative = rows["label"] == 0
+    place = pd.Series(np.where(negative, draw, np.inf), index=rows.index).groupby(group).rank(method="first")
+    return rows[has_positive & (~negative | (place <= per_customer))].reset_index(drop=True)
+
+
+def fit(rows: pd.DataFrame, features: Sequence[str], config: RankerConfig, seed: int) -> xgb.Booster:
+    """Train `rank:ndcg` with one group per cut and customer.
+
+    Raises:
+        DataFailed: No row carries a purchase.
+    """
+    if rows.empty or not rows["label"].any():
+        raise DataFailed("training set: no candidate was bought in any label week")
+    ordered = rows.sort_values(["cut", "customer_id", "product_id"], kind="stable")
+    matrix = xgb.QuantileDMatrix(
+        ordered[list(features)].to_numpy(np.float32),
+        label=ordered["label"].to_numpy(np.float32),
+        qid=ordered.groupby(["cut", "customer_id"]).ngroup().to_numpy(),
+        feature_names=list(features),
+        max_bin=config.max_bin,
+        nthread=config.threads,
+    )
+    return xgb.train(parameters(config, seed), matrix, num_boost_round=config.trees)
+
+
+def parameters(config: RankerConfig, seed: int) -> dict[str, object]:
+    """XGBoost's parameters of a config."""
+    return {
+        "objective": "rank:ndcg",
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": config.pairs_per_item,
+        "tree_method": "hist",
+        "max_bin": config.max_bin,
+        "max_depth": config.depth,
+        "eta": config.learning_rate,
+        "min_child_weight": config.min_child_weight,
+        "subsample": config.row_share,
+        "colsample_bytree": config.column_share,
+        "lambda": config.l2,
+        "nthread": config.threads,
+        "seed": seed,
+        "verbosity": 0,
+    }
