@@ -26,7 +26,7 @@ from expectations.suites.arrivals.from_contract import (
 from expectations.validation import ACCEPTED, DAYS, DELIVERED, ROW, Finding, validate
 from expectations.verdicts import Gate, RuleResult, Status, Verdict
 from ml.settings import Settings
-from ml.shop.contract import CONTRACT, Table
+from ml.shop.contract import CONTRACT, ColumnType, Table
 from ml.stores.landing import Batch
 from ml.stores.quarantine import SetAside
 from ml.stores.raw import SET_ASIDE_SCHEMA, AcceptedBatch, raw_schema
@@ -100,7 +100,7 @@ def _judge_content(
     table = arrival.table
     suite = ARRIVAL_SUITES[table.name]
     delivered = _for(suite(arrival), (ROW, DELIVERED), rows.num_rows)
-    findings = validate(_delivered_frame(conformed), delivered)
+    findings = validate(_delivered_frame(table, conformed), delivered)
     row_findings, failing = _claim_rows(findings, conformed)
     keep = pc.invert(pa.array(failing))
     kept = with_bookkeeping(table, conformed.rows.filter(keep), batch.id, batch.last_day, settings.zone)
@@ -195,8 +195,13 @@ def _enough_values(expectations: Sequence[Expectation], frame: pd.DataFrame) -> 
     ]
 
 
-def _delivered_frame(conformed: Conformed) -> pd.DataFrame:
-    frame = conformed.rows.to_pandas()
+def _delivered_frame(table: Table, conformed: Conformed) -> pd.DataFrame:
+    # Great Expectations hashes and copies its frames. That is cheaper for dictionaries than for texts, where texts
+    # repeat: not in a column that is the key by itself.
+    texts = {column.name for column in table.columns if column.type is ColumnType.STRING}
+    frame: pd.DataFrame = conformed.rows.to_pandas(
+        categories=sorted(texts - {table.key[0]} if len(table.key) == 1 else texts)
+    )
     return frame.assign(**{UNREADABLE.format(name): mask.to_pandas() for name, mask in conformed.unreadable.items()})
 
 
@@ -245,8 +250,8 @@ def _accepted_frame(table: Table, left: pa.Table, judged_from: date) -> pd.DataF
 
 
 def _ordinals(days: pa.ChunkedArray) -> np.ndarray:
-    epoch = date(1970, 1, 1).toordinal()
-    return days.cast(pa.int32()).to_numpy() + epoch
+    since_epoch: np.ndarray = days.cast(pa.int32()).to_numpy()
+    return since_epoch + date(1970, 1, 1).toordinal()
 
 
 def _judged_days(settings: Settings, batch: Batch, left: pa.Table, judged_from: date) -> pd.DataFrame:
@@ -258,9 +263,7 @@ def _judged_days(settings: Settings, batch: Batch, left: pa.Table, judged_from: 
     return pd.DataFrame({DAY_ROWS: [found.get(day, 0) for day in days]}, dtype="int64")
 
 
-def _set_aside(
-    batch: Batch, rows: pa.Table, unparsed: pa.Table, findings: Sequence[Finding]
-) -> tuple[SetAside, ...]:
+def _set_aside(batch: Batch, rows: pa.Table, unparsed: pa.Table, findings: Sequence[Finding]) -> tuple[SetAside, ...]:
     entries = [
         SetAside(batch.table, batch.id, finding.rule, f"expected {finding.expected}", rows.take(finding.positions))
         for finding in findings

@@ -41,7 +41,7 @@ def _event_dates(table: Table, rows: pa.Table, zone: ZoneInfo) -> pa.ChunkedArra
 
 def _row_hashes(table: Table, rows: pa.Table) -> pa.ChunkedArray:
     # Unit and record separators keep ('ab', 'c') and ('a', 'bc'), and null and '', apart.
-    fields = ", ".join(f"coalesce(\"{column.name}\"::varchar, chr(30))" for column in table.columns)
+    fields = ", ".join(f'coalesce("{column.name}"::varchar, chr(30))' for column in table.columns)
     query = f"select left(md5(concat_ws(chr(31), {fields})), {_HASH_LENGTH}) as row_hash from conformed"  # noqa: S608
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")

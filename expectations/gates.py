@@ -33,7 +33,7 @@ def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
     operations, raw = Operations.from_settings(settings), RawStore(settings)
     landing = Landing(settings.shop_dir / "landing")
     accepted = raw.accepted()
-    landed = _newest_per_table(landing.batches(on=partition))
+    landed = landing.delivered(partition)
     judged = [
         _judge(settings, landing, raw, batch, accepted) for batch in landed if (batch.table, batch.id) not in accepted
     ]
@@ -55,15 +55,7 @@ def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
     return {"partition": partition.isoformat(), "tables": _counts(operations, landed)}
 
 
-def _newest_per_table(batches: Iterable[Batch]) -> list[Batch]:
-    """What was delivered last for each table: a corrected file takes the place of the one before it."""
-    newest = {batch.table: batch for batch in sorted(batches, key=lambda batch: (batch.landed_at, batch.id))}
-    return [newest[name] for name in CONTRACT if name in newest]
-
-
-def _judge(
-    settings: Settings, landing: Landing, raw: RawStore, batch: Batch, accepted: set[tuple[str, str]]
-) -> Judged:
+def _judge(settings: Settings, landing: Landing, raw: RawStore, batch: Batch, accepted: set[tuple[str, str]]) -> Judged:
     if batch.same_as is not None and (batch.table, batch.same_as) in accepted:
         return unchanged(batch)
     try:
@@ -115,9 +107,13 @@ def _stop(verdicts: Sequence[Verdict]) -> None:
 
 
 def _counts(operations: Operations, landed: Sequence[Batch]) -> dict[str, dict[str, Any]]:
-    shown = ("batch_id", "status", "rows_in", "rows_published", "rows_quarantined", "rows_collapsed")
-    verdicts = {
-        batch.table: operations.rows(gate_verdicts, gate=Gate.ARRIVALS.value, object=batch.table, batch_id=batch.id)
-        for batch in landed
-    }
-    return {table: {name: rows[0][name] for name in shown} for table, rows in verdicts.items() if rows}
+    counted = ("rows_in", "rows_published", "rows_quarantined", "rows_collapsed")
+    counts: dict[str, dict[str, Any]] = {}
+    for batch in landed:
+        for row in operations.rows(gate_verdicts, gate=Gate.ARRIVALS.value, object=batch.table, batch_id=batch.id):
+            before = counts.get(batch.table, {})
+            sums = {name: before.get(name, 0) + row[name] for name in counted}
+            is_bad_before = before.get("status", Status.PASSED.value) != Status.PASSED.value
+            status = before["status"] if is_bad_before else row["status"]
+            counts[batch.table] = {"batch_id": row["batch_id"], "status": status, **sums}
+    return counts

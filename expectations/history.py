@@ -26,7 +26,9 @@ def history_before(raw: RawStore, table: Table, first_day: date) -> History:
     if table.event_time is None:
         newest = max(parts, key=lambda part: (part.partition, part.sha256))
         names = [column.name for column in table.columns]
-        return History(null_shares=_null_shares(table, pq.read_table(raw.versions.open_part(newest), columns=names)), has_rows=True)
+        return History(
+            null_shares=_null_shares(table, pq.read_table(raw.versions.open_part(newest), columns=names)), has_rows=True
+        )
     names = [column.name for column in table.columns if column.nullable or column.is_amount]
     start = first_day - timedelta(days=RECENT_DAYS)
     rows = raw.recent_rows(table.name, [*names, "_event_date"], start, first_day)

@@ -66,6 +66,4 @@ def _close_recovered(operations: Operations, verdict: Verdict) -> None:
             continue
         # A rule that the verdict does not name was not checked, unless the batch passed as a whole.
         if rule in now or (verdict.status is Status.PASSED and rule != "arrived"):
-            close_incident(
-                operations, kind=kind, object=object_of(verdict), rule=rule, partition=verdict.partition
-            )
+            close_incident(operations, kind=kind, object=object_of(verdict), rule=rule, partition=verdict.partition)

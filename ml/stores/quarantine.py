@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,7 +54,7 @@ class Quarantine:
     def set_aside(self, entry: SetAside) -> None:
         """Keep rows. The same batch and rule again replaces what is there and keeps its state."""
         self._write(entry)
-        key = {"table_name": entry.table, "batch_id": entry.batch_id, "rule": entry.rule}
+        key: dict[str, Any] = {"table_name": entry.table, "batch_id": entry.batch_id, "rule": entry.rule}
         row = {**key, "reason": entry.reason, "rows": entry.rows.num_rows}
         if not self._operations.rows(quarantine_entries, **key):
             row |= {"state": "open", "first_seen_at": wall_clock()}
@@ -77,7 +78,7 @@ class Quarantine:
         try:
             pq.write_table(_with_notes(entry), temporary, compression="zstd")
             sync_file(Path(temporary))
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
         sync_folder(path.parent)
@@ -87,7 +88,9 @@ class Quarantine:
 
     def entries(self, table: str | None = None, batch_id: str | None = None) -> list[dict[str, object]]:
         """What was set aside: counts and rules, no rows."""
-        equal = {name: value for name, value in (("table_name", table), ("batch_id", batch_id)) if value}
+        equal: dict[str, Any] = {
+            name: value for name, value in (("table_name", table), ("batch_id", batch_id)) if value
+        }
         return self._operations.rows(quarantine_entries, **equal)
 
     def read(self, table: str, batch_id: str, rule: str) -> pa.Table:

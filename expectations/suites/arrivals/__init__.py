@@ -11,13 +11,13 @@ from expectations.suites.arrivals.coupon_redemptions import coupon_redemptions
 from expectations.suites.arrivals.coupons import coupons
 from expectations.suites.arrivals.customers import customers
 from expectations.suites.arrivals.demographics import demographics
+from expectations.suites.arrivals.from_contract import Arrival
 from expectations.suites.arrivals.interactions import interactions
 from expectations.suites.arrivals.order_lines import order_lines
 from expectations.suites.arrivals.orders import orders
 from expectations.suites.arrivals.payments import payments
 from expectations.suites.arrivals.products import products
 from expectations.suites.arrivals.promotions import promotions
-from expectations.suites.arrivals.from_contract import Arrival
 
 ARRIVAL_SUITES: dict[str, Callable[[Arrival], list[Expectation]]] = {
     "campaigns": campaigns,

@@ -225,9 +225,7 @@ def day_rows_rules(arrival: Arrival) -> Iterator[Expectation]:
     if arrival.table.may_be_empty or median is None:
         return
     low, high = median / DAY_ROWS_LIMIT, median * DAY_ROWS_LIMIT
+    expected = f"between {low:.6g} and {high:.6g} rows a day; the median was {median:.6g}"
     yield gxe.ExpectColumnValuesToBeBetween(
-        column=DAY_ROWS,
-        min_value=low,
-        max_value=high,
-        meta=rule_meta("rows_per_day", DAYS, f"between {low:.6g} and {high:.6g} rows a day; the median was {median:.6g}"),
+        column=DAY_ROWS, min_value=low, max_value=high, meta=rule_meta("rows_per_day", DAYS, expected)
     )

@@ -6,5 +6,5 @@ from expectations.suites.arrivals.from_contract import Arrival, contract_expecta
 
 
 def order_lines(arrival: Arrival) -> list[Expectation]:
-    """One row per product in an order. A product or order that is not known yet is no fault of the line: the build judges that."""
+    """One row per product in an order. That its product or order is not known yet is judged at build, not here."""
     return contract_expectations(arrival)
