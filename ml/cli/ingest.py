@@ -11,7 +11,7 @@ from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
 from ml.shop.sources import ShopSource, open_source
 from ml.stores.landing import Batch, Landing
-from ml.stores.operations import Operations
+from ml.stores.operations import Operations, gate_verdicts
 from ml.stores.versions import VersionStore
 
 # Tables so large that a batch covers at most one week, Monday to Sunday.
@@ -46,10 +46,10 @@ def land_days(first_day: date, last_day: date) -> dict[str, Any]:
         try:
             batches = [_land(landing, source, table, first, last) for first, last in pieces]
         except DataFailed as error:
-            _report_unreadable(operations, table, first_day, last_day, str(error))
+            _tell_readable(operations, table, first_day, last_day, problem=str(error))
             failures.append(str(error))
             continue
-        close_incident(operations, kind="gate_failed", object=table, rule=_READABLE_RULE, partition=last_day)
+        _tell_readable(operations, table, first_day, last_day, problem=None)
         summary[table] = _summary_of(batches, left_out)
     if failures:
         raise DataFailed("; ".join(failures))
@@ -70,9 +70,9 @@ def _open_checked(
         source = open_source(settings)
         tables = source.tables()
     except DataFailed as error:
-        _report_unreadable(operations, "source", first_day, last_day, str(error))
+        _tell_readable(operations, "source", first_day, last_day, problem=str(error))
         raise
-    close_incident(operations, kind="gate_failed", object="source", rule=_READABLE_RULE, partition=last_day)
+    _tell_readable(operations, "source", first_day, last_day, problem=None)
     return source, tables
 
 
@@ -110,26 +110,30 @@ def _summary_of(batches: list[Batch], left_out: str | None) -> dict[str, Any]:
     }
 
 
-def _report_unreadable(operations: Operations, table: str, first_day: date, last_day: date, problem: str) -> None:
-    """A batch that cannot even be read fails the arrival gate by that."""
-    operations.record_verdict(
-        gate="arrivals",
-        object=table,
-        batch_id=f"{last_day}.{(last_day - first_day).days + 1}d.unread",
-        partition=last_day.isoformat(),
-        status="failed",
-        rules=[
-            {
-                "rule": _READABLE_RULE,
-                "scope": "batch",
-                "status": "failed",
-                "observed": problem,
-                "expected": "a source that can be read",
-                "rows": 0,
-            }
-        ],
-        rows_in=0,
-    )
+def _tell_readable(operations: Operations, table: str, first_day: date, last_day: date, *, problem: str | None) -> None:
+    """What cannot even be read fails the arrival gate by that; what can be read takes such a verdict back."""
+    verdict_id = f"{last_day}.{(last_day - first_day).days + 1}d.unread"
+    status = "passed" if problem is None else "failed"
+    rule = {
+        "rule": _READABLE_RULE,
+        "scope": "batch",
+        "status": status,
+        "observed": problem or "it can",
+        "expected": "a source that can be read",
+        "rows": 0,
+    }
+    if problem is not None or operations.rows(gate_verdicts, gate="arrivals", object=table, batch_id=verdict_id):
+        operations.record_verdict(
+            gate="arrivals",
+            object=table,
+            batch_id=verdict_id,
+            partition=last_day.isoformat(),
+            status=status,
+            rules=[rule],
+        )
+    if problem is None:
+        close_incident(operations, kind="gate_failed", object=table, rule=_READABLE_RULE, partition=last_day)
+        return
     open_incident(
         operations,
         kind="gate_failed",

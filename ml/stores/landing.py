@@ -173,6 +173,24 @@ class Landing:
             key=lambda batch: (batch.table, batch.last_day, batch.first_day, batch.id),
         )
 
+    def delivered(self, day: date) -> list[Batch]:
+        """What is to be judged for the run that ends on a day: the newest delivery of each table, in contract order.
+
+        A table that is landed in pieces (by week) has one batch per piece, over the same days as the other tables.
+        """
+        on_day = self.batches(on=day)
+        run_first = min((batch.first_day for batch in on_day), default=day)
+        delivered: list[Batch] = []
+        for table in CONTRACT:
+            found = sorted((batch for batch in on_day if batch.table == table), key=_arrival_order)
+            if found and all(batch.first_day > run_first for batch in found):
+                pieces = [batch for batch in self.batches(table, up_to=day) if batch.first_day >= run_first]
+                newest = {(batch.last_day, batch.first_day): batch for batch in sorted(pieces, key=_arrival_order)}
+                delivered += [newest[days] for days in sorted(newest)]
+            else:
+                delivered += found[-1:]
+        return delivered
+
     def _folders(self, table: str) -> Iterator[Path]:
         for path in sorted(self.root.glob(f"{table}/*")):
             if path.is_dir() and not path.name.startswith(_UNFINISHED):
@@ -238,6 +256,10 @@ class Landing:
             found = (_problem_of(folder / name, entry["sha256"]) for name, entry in batch.files.items())
             problems += [problem for problem in found if problem is not None]
         return problems
+
+
+def _arrival_order(batch: Batch) -> tuple[datetime, str]:
+    return batch.landed_at, batch.id
 
 
 def _write_files(folder: Path, delivery: Delivery) -> dict[str, dict[str, Any]]:
