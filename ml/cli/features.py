@@ -1,0 +1,111 @@
+"""Features: declared in Feast, brought online, and held against their offline values."""
+
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+from ml.alerts.incidents import close_incident, open_incident
+from ml.cli.tables import print_table
+from ml.outcomes import DataFailed
+from ml.settings import Settings, get_settings
+from ml.stores.operations import Operations
+from ml.stores.warehouse import open_marts
+
+
+def materialize_features(partition: date) -> dict[str, Any]:
+    """Apply changed declarations, bring the online store to the published marts, and check that both agree.
+
+    Raises:
+        DataFailed: A value may not be served, or online and offline values differ.
+    """
+    from ml.stores.online_features import materialize
+
+    settings = get_settings()
+    marts = open_marts(settings)
+    done = materialize(settings, marts)
+    checked = _check_parity(settings, partition) if done.outcome != "older" else None
+    return {
+        "partition": partition.isoformat(),
+        "marts_version": marts.version.id,
+        "day": done.day.isoformat(),
+        "outcome": done.outcome,
+        "applied": done.applied,
+        "entities": done.entities,
+        "parity_checked": checked,
+    }
+
+
+def _check_parity(settings: Settings, partition: date) -> int:
+    from ml.stores.online_features import ONLINE_SERVICE, parity
+
+    operations = Operations.from_settings(settings)
+    incident: dict[str, Any] = {"kind": "parity_failed", "object": ONLINE_SERVICE, "rule": "online_equals_offline"}
+    result = parity(settings, open_marts(settings))
+    if result.differences:
+        open_incident(
+            operations,
+            **incident,
+            partition=partition,
+            severity="alert",
+            title=f"{ONLINE_SERVICE}: {len(result.differences)} features differ between online and offline",
+            body="\n".join(result.differences),
+        )
+        raise DataFailed(f"{ONLINE_SERVICE}: online differs from offline: {'; '.join(result.differences)}")
+    close_incident(operations, **incident, partition=partition)
+    return result.sampled
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def features(context: click.Context) -> None:
+    """Feature services, and how far the online store has come."""
+    if context.invoked_subcommand is not None:
+        return
+    from ml.stores.feast_repo import features_dir, open_feature_store
+    from ml.stores.online_features import watermark
+
+    settings = get_settings()
+    held = watermark(settings)
+    if held is None:
+        click.echo("nothing is materialized yet; run `shopwright features materialize --day <day>`")
+        return
+    click.echo(f"online values reach {held.day}, from marts {held.marts_version}")
+    store = open_feature_store(settings, features_dir(settings))
+    print_table(
+        ["service", "view", "features", "online", "valid for", "owner"],
+        [
+            [
+                service.name,
+                view.name,
+                len(projection.features),
+                "yes" if view.online else "no",
+                f"{view.ttl.days} days",
+                view.owner,
+            ]
+            for service in sorted(store.list_feature_services(), key=lambda service: service.name)
+            for projection in service.feature_view_projections
+            for view in [store.get_feature_view(projection.name)]
+        ],
+    )
+
+
+@features.command()
+@click.option("--day", type=click.DateTime(formats=["%Y-%m-%d"]), required=True, help="Shop day that the run is for.")
+def materialize(day: datetime) -> None:
+    """Bring the online store to the published marts and check it."""
+    for name, value in materialize_features(day.date()).items():
+        click.echo(f"{name}: {'-' if value is None else value}")
+
+
+@features.command()
+@click.argument("customer_id")
+def show(customer_id: str) -> None:
+    """Print a customer's online features."""
+    from ml.stores.online_features import read_online
+
+    values = read_online(get_settings(), [customer_id]).loc[customer_id]
+    if values["as_of_date"] is None:
+        click.echo(f"customer {customer_id} has no current features")
+        return
+    print_table(["feature", "value"], [[name, value] for name, value in values.items()])

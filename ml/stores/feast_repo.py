@@ -1,0 +1,117 @@
+"""Feast, opened on this shop's state: declarations in `feature_repo/`, registry and online values in `features/`.
+
+Feast takes seconds to import, so it is imported where it is used.
+"""
+
+import contextlib
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from ml.outcomes import DataFailed
+from ml.settings import PROJECT_DIR, Settings
+from ml.stores.durable import write_durably
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+FEATURE_REPO = PROJECT_DIR / "feature_repo"
+
+
+def features_dir(settings: Settings) -> Path:
+    """Folder of the registry, the online values and the watermark."""
+    return settings.shop_dir / "features"
+
+
+def definitions_hash(settings: Settings) -> str:
+    """Changes whenever `feast apply` would have something to do: declarations, shop, Feast's version."""
+    digest = hashlib.sha256(f"{settings.shop_id} {installed_version('feast')}".encode())
+    for path in [*sorted(FEATURE_REPO.rglob("*.py")), FEATURE_REPO / "feature_store.yaml"]:
+        digest.update(f"\n{path.relative_to(FEATURE_REPO)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def apply_if_changed(settings: Settings) -> bool:
+    """Write the declarations into the registry, only when they changed. Not for two processes at once.
+
+    Returns:
+        Whether something was applied.
+    """
+    marker = features_dir(settings) / "applied.json"
+    wanted = definitions_hash(settings)
+    registry = features_dir(settings) / "registry.db"
+    if marker.exists() and registry.exists() and json.loads(marker.read_bytes())["definitions"] == wanted:
+        return False
+    from feast import Project
+    from feast.repo_operations import extract_objects_for_apply_delete, parse_repo
+
+    registry.parent.mkdir(parents=True, exist_ok=True)
+    store = open_feature_store(settings, FEATURE_REPO)
+    with _on_import_path(FEATURE_REPO):
+        declared = parse_repo(FEATURE_REPO)
+    wanted_objects, stale, _, _ = extract_objects_for_apply_delete(store.project, store.registry, declared)
+    # The project is declared by feature_store.yaml, so parse_repo does not see it and would have it deleted.
+    stale = [item for item in stale if not isinstance(item, Project)]
+    store.apply(wanted_objects, objects_to_delete=stale, partial=False)
+    write_durably(marker, json.dumps({"definitions": wanted}).encode())
+    return True
+
+
+def open_feature_store(settings: Settings, offline_dir: Path) -> "FeatureStore":
+    """Feast on this shop's registry and online values.
+
+    Args:
+        offline_dir: Folder against which the sources' relative paths are read.
+    """
+    from feast import FeatureStore
+    from feast.repo_config import RepoConfig
+
+    return FeatureStore(config=RepoConfig(**_configuration(settings), repo_path=offline_dir))
+
+
+def declared_features(store: "FeatureStore", service: str) -> dict[str, str]:
+    """Feature names of a service with their Feast types, in declared order.
+
+    Raises:
+        DataFailed: There is no such service.
+    """
+    from feast.errors import FeatureServiceNotFoundException
+
+    try:
+        found = store.get_feature_service(service)
+    except FeatureServiceNotFoundException:
+        known = ", ".join(sorted(service.name for service in store.list_feature_services()))
+        raise DataFailed(f"no feature service {service}; feature_repo/services.py declares {known}") from None
+    return {field.name: str(field.dtype) for view in found.feature_view_projections for field in view.features}
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    import yaml
+
+    text = Template((FEATURE_REPO / "feature_store.yaml").read_text())
+    filled = text.substitute(SHOP_ID=settings.shop_id, FEATURES_DIR=features_dir(settings))
+    configuration: dict[str, Any] = yaml.safe_load(filled)
+    return configuration
+
+
+@contextlib.contextmanager
+def _on_import_path(folder: Path) -> Iterator[None]:
+    """Import from a folder, and forget its modules afterwards: `sources` and `views` are names others may want."""
+    known = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - known:
+            spec = sys.modules[name].__spec__
+            places = [spec.origin or "", *(spec.submodule_search_locations or [])] if spec else []
+            if any(place.startswith(f"{folder}/") for place in places):
+                del sys.modules[name]
