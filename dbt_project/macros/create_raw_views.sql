@@ -21,7 +21,7 @@
         ~ env_var('SHOPWRIGHT_TIMEZONE', 'America/New_York') ~ "' as timezone"
     ) %}
     {% for source in graph.sources.values() if source.schema == 'raw' and source.name != 'clock' %}
-        {% do run_query(raw_view(store, source, parts, target_day)) %}
+        {% do run_query(raw_view(source, parts, target_day)) %}
     {% endfor %}
     {% do log('raw ' ~ version ~ ' up to ' ~ target_day, info=true) %}
 {% endmacro %}
@@ -46,7 +46,10 @@
 {# Rows (table, partition, file) of a raw version's manifest. #}
 {% macro raw_parts(store, version) %}
     {% set query %}
-        select part."table", part.partition, '{{ store }}/parts/' || part.sha256 || '.parquet'
+        select
+            part."table",
+            part.partition,
+            '{{ store }}/parts/' || part.sha256 || '.parquet' as file
         from (select unnest(parts) as part from read_json('{{ store }}/versions/{{ version }}.json'))
         order by 1, 2
     {% endset %}
@@ -55,28 +58,23 @@
 
 
 {% macro newest_batch_day(store, parts) %}
-    {% set days = [] %}
-    {% for part in parts if part[0] not in ('batches', 'set_aside_order_lines') %}
-        {% do days.append(part[1][:10]) %}
-    {% endfor %}
-    {{ return(days | max) }}
+    {% if parts | length == 0 %}
+        {{ exceptions.raise_compiler_error('the raw version at ' ~ store ~ ' holds no batch') }}
+    {% endif %}
+    {{ return(parts | map(attribute='partition') | map('truncate', 10, true, '', 0) | max) }}
 {% endmacro %}
 
 
-{% macro raw_view(store, source, parts, target_day) %}
-    {# A batch id starts with the batch's day. The two bookkeeping tables are cut by their own column. #}
-    {% set is_bookkeeping = source.name in ('batches', 'set_aside_order_lines') %}
+{% macro raw_view(source, parts, target_day) %}
+    {# Every part is named for its batch, and a batch id begins with the batch's last day. #}
     {% set files = [] %}
-    {% for part in parts if part[0] == source.name and (is_bookkeeping or part[1][:10] <= target_day) %}
-        {% do files.append("'" ~ part[2] ~ "'") %}
+    {% for part in parts if part['table'] == source.name and part['partition'][:10] <= target_day %}
+        {% do files.append("'" ~ part['file'] ~ "'") %}
     {% endfor %}
     create or replace view raw.{{ source.name }} as
     {% if files %}
         select {{ source.columns.values() | map(attribute='name') | join(', ') }}
         from read_parquet([{{ files | join(', ') }}], union_by_name = true)
-        {% if is_bookkeeping %}
-            where {{ 'batch_date' if source.name == 'batches' else '_batch_date' }} <= date '{{ target_day }}'
-        {% endif %}
     {% else %}
         select
             {% for column in source.columns.values() %}
