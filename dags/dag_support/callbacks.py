@@ -5,8 +5,6 @@ A task that is killed runs no callback; `shopwright watch` sees those from outsi
 
 from typing import Any
 
-from dag_support.shop_days import last_day_of
-
 
 def on_failure(context: Any) -> None:
     _report(context, is_final=True)
@@ -19,7 +17,8 @@ def on_retry(context: Any) -> None:
 def on_success(context: Any) -> None:
     from ml.cli.platform import report_task_passed
 
-    report_task_passed(context["ti"].dag_id, context["ti"].task_id, last_day_of(context["dag_run"].partition_key))
+    task = context["ti"]
+    report_task_passed(task.dag_id, task.task_id, context["dag_run"].partition_key)
 
 
 def _report(context: Any, *, is_final: bool) -> None:
@@ -29,8 +28,7 @@ def _report(context: Any, *, is_final: bool) -> None:
     report_task_failed(
         task.dag_id,
         task.task_id,
-        last_day_of(context["dag_run"].partition_key),
-        started_at=task.start_date,
+        context["dag_run"].partition_key,
         is_final=is_final,
         error=context.get("exception"),
     )

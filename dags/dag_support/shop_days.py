@@ -1,10 +1,6 @@
-"""The shop's days as Airflow sees them: schedules, partition keys and their way back to dates.
+"""The shop's days as Airflow sees them: schedules whose runs have a partition key (`ml/shop/partition_keys.py`)."""
 
-A daily key is the shop-local day, `2017-11-20`. A weekly key names the week by its Monday,
-`week-2017-11-20`, so that nobody mistakes it for a day.
-"""
-
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from airflow.sdk import (
     Asset,
@@ -15,13 +11,11 @@ from airflow.sdk import (
     WeekWindow,
 )
 
-DAY_FORMAT = "%Y-%m-%d"
-_WEEK_PREFIX = "week-"
-WEEK_FORMAT = f"{_WEEK_PREFIX}{DAY_FORMAT}"
-
 
 def each_day() -> CronPartitionTimetable:
     """At each midnight of the shop, one run for the day that has just ended."""
+    from ml.shop.partition_keys import DAY_FORMAT
+
     return CronPartitionTimetable("0 0 * * *", timezone=_timezone(), run_offset=-1, key_format=DAY_FORMAT)
 
 
@@ -35,6 +29,8 @@ def each_full_week_of(asset: Asset) -> PartitionedAssetTimetable:
 
     The mapper alone would run once per daily event; the rollup waits for the window.
     """
+    from ml.shop.partition_keys import DAY_FORMAT, WEEK_FORMAT
+
     week = StartOfWeekMapper(timezone=_timezone(), input_format=DAY_FORMAT, output_format=WEEK_FORMAT)
     return PartitionedAssetTimetable(
         assets=asset, partition_mapper_config={asset: RollupMapper(upstream_mapper=week, window=WeekWindow())}
@@ -59,19 +55,6 @@ def after_last_day() -> datetime | None:
 
     last_day = get_settings().last_day
     return None if last_day is None else datetime.combine(last_day + timedelta(days=2), time(), tzinfo=UTC)
-
-
-def last_day_of(partition_key: str | None) -> date:
-    """The shop day that a run's key stands for; a week stands for its Sunday.
-
-    Raises:
-        ValueError: The run has no key: it was started without one.
-    """
-    if partition_key is None:
-        raise ValueError("this run has no partition key: start it with one, such as 2017-11-20 (see the DAG's page)")
-    if partition_key.startswith(_WEEK_PREFIX):
-        return datetime.strptime(partition_key, WEEK_FORMAT).replace(tzinfo=UTC).date() + timedelta(days=6)
-    return date.fromisoformat(partition_key)
 
 
 def _timezone() -> str:

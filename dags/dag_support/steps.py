@@ -7,12 +7,19 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dag_support.shop_days import last_day_of
-
 
 def partition_day() -> date:
-    """The last shop day of this run's partition."""
-    return last_day_of(get_current_context()["dag_run"].partition_key)
+    """The last shop day of this run's partition.
+
+    Raises:
+        AirflowFailException: The run has no partition key, or one that names no day: started wrongly.
+    """
+    from ml.shop.partition_keys import last_day_of
+
+    try:
+        return last_day_of(get_current_context()["dag_run"].partition_key)
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from error
 
 
 def run_step(step: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

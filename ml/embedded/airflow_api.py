@@ -14,6 +14,7 @@ from ml.outcomes import ToolFailed
 
 _TIMEOUT_SECONDS = 30
 _ATTEMPTS = 4
+_PARTS = ("metadatabase", "scheduler", "dag_processor")
 _WAIT_SECONDS = 1.0
 
 
@@ -71,12 +72,24 @@ class AirflowApi:
         self._token: str | None = None
 
     def is_ready(self) -> bool:
-        """Whether the database, the scheduler and the DAG processor report health."""
+        """Whether every part reports health."""
         try:
-            health = self._send("GET", "/api/v2/monitor/health", None, {})
-        except (OSError, http.client.HTTPException, ToolFailed):
+            return all(self.health().values())
+        except ToolFailed:
             return False
-        return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+
+    def health(self) -> dict[str, bool]:
+        """Whether each part of Airflow is healthy.
+
+        Raises:
+            ToolFailed: The API server does not answer.
+        """
+        try:
+            found = self._send("GET", "/api/v2/monitor/health", None, {})
+        except (OSError, http.client.HTTPException) as error:
+            raise ToolFailed(f"Airflow's API does not answer: {error}") from error
+        parts = {name: found.get(name, {}).get("status") == "healthy" for name in _PARTS}
+        return {"api-server": True, **parts}
 
     def dag_ids(self) -> set[str]:
         """DAGs that are parsed and can run."""
@@ -144,7 +157,9 @@ class AirflowApi:
 
     def _log_in(self) -> str:
         password = json.loads(self._passwords.read_bytes())[AIRFLOW_USER]
-        token: str = self._send("POST", "/auth/token", {"username": AIRFLOW_USER, "password": password}, {})["access_token"]
+        token: str = self._send("POST", "/auth/token", {"username": AIRFLOW_USER, "password": password}, {})[
+            "access_token"
+        ]
         return token
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]) -> dict[str, Any]:

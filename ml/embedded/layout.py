@@ -101,7 +101,9 @@ def choose_ports(settings: Settings, layout: Layout) -> Ports:
             chosen[name] = wanted
         else:
             setting = f"{PREFIX}{name.upper()}_PORT"
-            raise SettingsError(f"port {wanted} is in use: end what listens there, or set {setting} (0 takes a free one)")
+            raise SettingsError(
+                f"port {wanted} is in use: end what listens there, or set {setting} (0 takes a free one)"
+            )
     ports = Ports(**chosen)
     write_durably(layout.ports, json.dumps(asdict(ports)).encode())
     return ports

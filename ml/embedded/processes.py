@@ -50,8 +50,15 @@ class ProcessGroups:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._leaders: list[Leader] = []
 
-    def start(self, name: str, arguments: Sequence[str], *, shows_output: bool = False) -> None:
-        """Start a process, its output in `<logs>/<name>.log`, or on our own when it `shows_output`."""
+    def start(
+        self, name: str, arguments: Sequence[str], *, shows_output: bool = False, outlives_us: bool = False
+    ) -> None:
+        """Start a process.
+
+        Args:
+            shows_output: Its output goes where ours goes, not to `<logs>/<name>.log`.
+            outlives_us: It notices our death by itself.
+        """
         self._logs.mkdir(parents=True, exist_ok=True)
         with self.log_of(name).open("ab") as log:
             process = subprocess.Popen(
@@ -61,7 +68,7 @@ class ProcessGroups:
                 stdout=None if shows_output else log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_end_with(os.getpid()),
+                preexec_fn=None if outlives_us else _end_with(os.getpid()),
             )
         self._running[name] = process
         self._leaders.append(Leader(name, process.pid, psutil.Process(process.pid).create_time()))
@@ -122,17 +129,19 @@ def read_leaders(record: Path) -> list[Leader]:
 def _is_ours(leader: Leader) -> bool:
     """False when the number was given to another process. A dead leader's session keeps its number."""
     try:
-        return abs(psutil.Process(leader.pid).create_time() - leader.started) < 1.0
+        return bool(abs(psutil.Process(leader.pid).create_time() - leader.started) < 1.0)
     except psutil.NoSuchProcess:
         return True
 
 
 def members(sessions: Sequence[int], marker: str) -> list[psutil.Process]:
-    """Living processes of sessions whose environment carries this shop's mark."""
+    """Living processes of sessions whose environment carries this shop's mark, without ourselves."""
     wanted = set(sessions)
     found = []
     for process in psutil.process_iter():
         try:
+            if process.pid == os.getpid():
+                continue
             is_member = os.getsid(process.pid) in wanted and process.status() != psutil.STATUS_ZOMBIE
             if is_member and process.environ().get(_MARKER) == marker:
                 found.append(process)

@@ -70,7 +70,7 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[St
         _await_ready(stack)
         for pool in ONE_SLOT_POOLS:
             stack.airflow.make_pool(pool, slots=1)
-        processes.start("watch", shopwright_arguments("watch"), shows_output=True)
+        processes.start("watch", shopwright_arguments("watch"), shows_output=True, outlives_us=True)
         yield stack
     finally:
         processes.stop()

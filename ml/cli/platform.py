@@ -1,0 +1,108 @@
+"""The one-machine profile: start it, check it, watch it; and what a task tells of its own end."""
+
+import signal
+import time
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from ml.embedded.airflow_api import AirflowApi
+from ml.embedded.layout import Layout
+from ml.embedded.task_incidents import close_task_incidents, describe_error, open_task_incident
+from ml.outcomes import EXIT_OK, EXIT_TOOL_FAILED, ToolFailed
+from ml.settings import PREFIX, Settings, get_settings
+from ml.shop.partition_keys import last_day_of
+from ml.stores.operations import Operations
+
+_DEMO_DAYS = 2
+_IDLE_SECONDS = 1.0
+
+
+def report_task_failed(
+    dag_id: str, task_id: str, partition_key: str | None, *, is_final: bool, error: BaseException | str | None
+) -> None:
+    """Called by a task's callback when a try failed. A run without a usable key has no day to report on."""
+    try:
+        day = last_day_of(partition_key)
+    except ValueError:
+        return
+    operations = Operations.from_settings(get_settings())
+    open_task_incident(operations, dag_id, task_id, day, is_final=is_final, reason=describe_error(error))
+
+
+def report_task_passed(dag_id: str, task_id: str, partition_key: str | None) -> None:
+    """Called by a task's callback when it succeeded."""
+    close_task_incidents(Operations.from_settings(get_settings()), dag_id, task_id, last_day_of(partition_key))
+
+
+@click.command()
+def up() -> None:
+    """Start Airflow and MLflow, run the shop's lifecycle, and keep running (Ctrl-C ends everything)."""
+    settings = get_settings()
+    _run(settings, settings.replay_days, stays=True)
+
+
+@click.command()
+def demo() -> None:
+    """The same with two replayed days; ends when they are done, non-zero if a stage failed."""
+    settings = get_settings()
+    _run(settings, min(_DEMO_DAYS, settings.replay_days), stays=False)
+
+
+@click.command()
+def doctor() -> None:
+    """Check ports, space, versions, locks and settings; one line each, with the remedy."""
+    from ml.embedded.doctor import examine
+
+    findings = examine(get_settings())
+    for finding in findings:
+        click.echo(finding.line())
+    if not all(finding.is_ok for finding in findings):
+        raise SystemExit(EXIT_TOOL_FAILED)
+
+
+@click.command()
+def watch() -> None:
+    """Look at Airflow from outside and alert on killed tasks, broken DAG files and parts that are down."""
+    from ml.embedded.processes import end_leftovers
+    from ml.embedded.watch import Watch, watch_forever
+
+    settings = get_settings()
+    if settings.airflow_api_url is None:
+        raise ToolFailed(f"{PREFIX}AIRFLOW_API_URL is not set: `shopwright up` sets it for the watch that it starts")
+    layout = Layout(settings.shop_dir)
+    airflow = AirflowApi(settings.airflow_api_url, layout.passwords)
+    watch_forever(Watch(settings, Operations.from_settings(settings), airflow, click.echo))
+    end_leftovers(layout.processes, str(layout.airflow_home))  # `up` was killed: nobody else would end the rest
+
+
+def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
+    from ml.embedded.doctor import assert_fit, sole_owner
+    from ml.embedded.lifecycle import run_lifecycle
+    from ml.embedded.progress import Progress
+    from ml.embedded.stack import running_stack
+    from ml.embedded.summary import summary_lines
+
+    progress = Progress(click.echo)
+    signal.signal(signal.SIGTERM, _interrupt)
+    assert_fit(settings)
+    with sole_owner(Layout(settings.shop_dir)):
+        try:
+            progress.line("starting Airflow and MLflow")
+            with running_stack(settings, progress.line) as stack:
+                operations = Operations.from_settings(settings)
+                progress.line(f"ready: {stack.ports.airflow_url}, log-in in {stack.layout.passwords}")
+                run_lifecycle(stack, operations, replay_days, progress)
+                for line in summary_lines(stack, operations, progress.stages):
+                    click.echo(line)
+                while stays:
+                    stack.processes.assert_alive()
+                    time.sleep(_IDLE_SECONDS)
+        except KeyboardInterrupt:
+            progress.line("ended; run the same command again to go on from here")
+            raise SystemExit(EXIT_OK if stays else EXIT_TOOL_FAILED) from None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,127 @@
+"""What a person wants to read when the lifecycle is done. Read from the operational record and the version stores."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ml.embedded.landmarks import PRODUCT
+from ml.embedded.stack import Stack
+from ml.settings import Settings
+from ml.stores.operations import Operations, gate_verdicts, incidents, monitor_states, promotions
+from ml.stores.versions import VersionStore
+
+_WIDTH = 100
+
+
+def summary_lines(stack: Stack, operations: Operations, stages: Sequence[tuple[str, float]]) -> Iterator[str]:
+    """The summary, line by line."""
+    settings = stack.settings
+    yield ""
+    yield f"{f' {settings.shop_id} ':=^{_WIDTH}}"
+    yield from _rows(operations)
+    yield from _published(settings)
+    yield from _promotion(operations)
+    yield from _monitors(operations)
+    yield from _incidents(operations)
+    yield from _times(stages)
+    yield from _pages(stack)
+    yield "=" * _WIDTH
+
+
+def _rows(operations: Operations) -> Iterator[str]:
+    verdicts = operations.rows(gate_verdicts, gate="arrivals")
+    yield "Rows at the arrival gate (in = published + quarantined + collapsed duplicates)"
+    yield f"  {'table':<20}{'batches':>8}{'in':>12}{'published':>12}{'quarantined':>12}{'collapsed':>12}  not passed"
+    for table in sorted({verdict["object"] for verdict in verdicts}):
+        of_table = [verdict for verdict in verdicts if verdict["object"] == table]
+        counts = [sum(v[f"rows_{name}"] for v in of_table) for name in ("in", "published", "quarantined", "collapsed")]
+        refused = [
+            f"{verdict['batch_id']} {verdict['status']}" for verdict in of_table if verdict["status"] != "passed"
+        ]
+        numbers = "".join(f"{count:>12,}" for count in counts)
+        yield f"  {table:<20}{len(of_table):>8}{numbers}  {', '.join(refused) or '-'}"
+
+
+def _published(settings: Settings) -> Iterator[str]:
+    yield "Published"
+    for title, store in (
+        ("raw", VersionStore(settings.shop_dir / "raw")),
+        ("marts", VersionStore(settings.shop_dir / "warehouse" / "marts")),
+        ("recommendations", VersionStore(settings.shop_dir / "recommendations")),
+    ):
+        version = store.current()
+        if version is None:
+            yield f"  {title:<18} nothing"
+            continue
+        rows = {table: sum(part.rows for part in version.parts_of(table)) for table in version.tables()}
+        biggest = sorted(rows.items(), key=lambda item: -item[1])[:5]
+        told = ", ".join(f"{table} {count:,}" for table, count in biggest)
+        yield f"  {title:<18} {version.id}  {told}"
+
+
+def _promotion(operations: Operations) -> Iterator[str]:
+    verdicts = operations.rows(promotions, product=PRODUCT)
+    yield "Promotion"
+    for verdict in verdicts:
+        against = f"against {verdict['champion']}" if verdict["champion"] else "as the first"
+        yield f"  {verdict['partition']}  {verdict['challenger']} {against}: {verdict['verdict'].upper()}"
+        for rule in verdict["rules"]:
+            limit = rule.get("threshold")
+            told = f"{_number(rule.get('observed'))}{'' if limit is None else f' (limit {_number(limit)})'}"
+            yield f"    {rule['status']:<8} {rule['rule']:<44} {told}"
+    if verdicts:
+        yield from _metrics(verdicts[-1]["metrics"])
+
+
+def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
+    """A line per model, when the verdict holds a table of metrics per model."""
+    per_model = {name: values for name, values in metrics.items() if isinstance(values, dict)}
+    if per_model:
+        yield "  Quality on the same weeks"
+    for name, values in per_model.items():
+        told = "  ".join(f"{metric} {_number(value)}" for metric, value in values.items() if isinstance(value, float))
+        if told:
+            yield f"    {name:<28} {told}"
+
+
+def _monitors(operations: Operations) -> Iterator[str]:
+    states = operations.rows(monitor_states)
+    yield "Monitoring (newest day of each)"
+    newest = {(state["monitor"], state["object"]): state for state in sorted(states, key=lambda s: s["partition"])}
+    by_monitor: dict[str, list[dict[str, Any]]] = {}
+    for state in newest.values():
+        by_monitor.setdefault(state["monitor"], []).append(state)
+    for monitor, found in sorted(by_monitor.items()):
+        counts = {name: sum(state["state"] == name for state in found) for name in ("ok", "warn", "alert", "unknown")}
+        named = [f"{state['object']} {state['state']}" for state in found if state["state"] != "ok"][:4]
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        yield f"  {monitor:<18} {max(state['partition'] for state in found)}  {told}" + (
+            f" ({', '.join(named)})" if named else ""
+        )
+
+
+def _incidents(operations: Operations) -> Iterator[str]:
+    open_now = operations.rows(incidents, state="open")
+    yield f"Open incidents: {len(open_now)}"
+    for incident in open_now:
+        yield f"  {incident['severity']:<8} {incident['title'][:_WIDTH]}"
+
+
+def _times(stages: Sequence[tuple[str, float]]) -> Iterator[str]:
+    if stages:
+        yield "Time"
+        for name, seconds in stages:
+            yield f"  {name:<60} {seconds:7.0f} s"
+
+
+def _pages(stack: Stack) -> Iterator[str]:
+    yield "Pages (this machine only)"
+    yield f"  Airflow            {stack.ports.airflow_url}  user admin, password in {stack.layout.passwords}"
+    yield f"  MLflow             {stack.ports.mlflow_url}"
+    yield "  Drift report       shopwright report"
+    yield "  Verdicts and rows  shopwright gates, shopwright quarantine list, shopwright promotions, shopwright alerts"
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "-" if value is None else str(value)
