@@ -9,6 +9,7 @@ from ml.alerts.incidents import close_incident, open_incident
 from ml.cli.tables import print_table
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
+from ml.shop.contract import REQUIRED_TABLES
 from ml.shop.sources import ShopSource, open_source
 from ml.stores.landing import Batch, Landing
 from ml.stores.operations import Operations, gate_verdicts
@@ -231,21 +232,25 @@ def ingest(day: datetime | None, first_day: datetime | None, gate: bool) -> None
     )
     if gate:
         click.echo("\njudging the arrivals")
-        _print_gate(gate_arrivals(last))
+        _print_gate(gate_arrivals(last)["tables"])
 
 
 def _days_to_land(settings: Settings, first_day: date | None, last_day: date | None) -> tuple[date, date]:
-    has_landed = any((settings.shop_dir / "landing").glob("*/[0-9]*"))
+    landing = Landing(settings.shop_dir / "landing")
+    newest = [max((batch.last_day for batch in landing.batches(table)), default=None) for table in REQUIRED_TABLES]
+    complete = [day for day in newest if day is not None]
+    has_landed = len(complete) == len(newest)
     if last_day is None:
-        last_day = _newest_landed_day(settings) + timedelta(days=1) if has_landed else settings.bootstrap_day
+        last_day = min(complete) + timedelta(days=1) if has_landed else settings.bootstrap_day
     if first_day is None:
         first_day = last_day if has_landed else min(settings.first_day, last_day)
     return first_day, last_day
 
 
-def _print_gate(summary: dict[str, Any]) -> None:
-    for name, value in summary.items():
-        click.echo(f"{name}: {value}")
+def _print_gate(tables: dict[str, dict[str, Any]]) -> None:
+    columns = ["status", "rows_in", "rows_published", "rows_quarantined", "rows_collapsed"]
+    header = ["table", "verdict", "rows in", "published", "quarantined", "collapsed"]
+    print_table(header, [[table, *(entry[column] for column in columns)] for table, entry in tables.items()])
 
 
 @click.command()
