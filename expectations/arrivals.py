@@ -219,7 +219,7 @@ def _claim_rows(findings: Sequence[Finding], conformed: Conformed) -> tuple[list
         failing[own] = True
         if finding.status is Status.SET_ASIDE:
             status = Status.SET_ASIDE if len(own) else Status.PASSED
-            finding = replace(finding, positions=own, status=status, observed=f"{len(own):,} rows without it")
+            finding = replace(finding, positions=own, status=status, observed=f"{len(own):,} rows that do not")
         claimed.append(finding)
     return claimed, failing
 

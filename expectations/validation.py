@@ -7,6 +7,7 @@ Every expectation of our suites carries in its `meta` the rule's name, its scope
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -108,7 +109,7 @@ def _finding(meta: Mapping[str, Any], result: ExpectationValidationResult) -> Fi
     else:
         failed = Status.SET_ASIDE if meta["scope"] == ROW else Status.FAILED
         status = Status.PASSED if result.success else failed
-        observed = _in_words(result.result or {})
+        observed = _in_words(meta, result.result or {})
     return Finding(meta["rule"], meta["scope"], status, observed, meta["expected"], positions, meta)
 
 
@@ -122,10 +123,14 @@ def _raised(info: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _in_words(result: Mapping[str, Any]) -> str:
+def _in_words(meta: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     if "unexpected_count" in result:
-        return f"{result['unexpected_count']:,} of {result['element_count']:,} rows"
+        return f"{result['unexpected_count']:,} of {result['element_count']:,} {meta.get('counts', 'rows')} that do not"
     observed = result.get("observed_value")
-    if isinstance(observed, float):
-        return f"{observed:.6g}"
-    return "nothing" if observed is None else str(observed)
+    if meta.get("hides_observed") or observed is None:
+        return "no such value" if not meta.get("hides_observed") else "none" if result.get("missing_count") else "some"
+    if meta.get("is_day"):
+        return date.fromordinal(int(observed)).isoformat()
+    if meta.get("is_share_present"):
+        return f"{1 - float(observed):.2%}"
+    return f"{observed:,.6g}" if isinstance(observed, float) else f"{observed:,}"

@@ -86,7 +86,7 @@ class Quarantine:
     def path_of(self, table: str, batch_id: str, rule: str) -> Path:
         return self.root / table / batch_id / f"{rule}.parquet"
 
-    def entries(self, table: str | None = None, batch_id: str | None = None) -> list[dict[str, object]]:
+    def entries(self, table: str | None = None, batch_id: str | None = None) -> list[dict[str, Any]]:
         """What was set aside: counts and rules, no rows."""
         equal: dict[str, Any] = {
             name: value for name, value in (("table_name", table), ("batch_id", batch_id)) if value

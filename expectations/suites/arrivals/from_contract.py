@@ -175,10 +175,11 @@ def null_share_rules(arrival: Arrival, column: Column) -> Iterator[Expectation]:
         if before is None or before > 0.5:
             return
         largest = (1 + before) / 2
+    expected = f"nulls in at most {largest:.1%} of rows"
     yield gxe.ExpectColumnProportionOfNonNullValuesToBeBetween(
         column=column.name,
         min_value=1 - largest,
-        meta=rule_meta(f"{column.name}_null_share", DELIVERED, f"nulls in at most {largest:.1%} of rows", if_rows=True),
+        meta=rule_meta(f"{column.name}_null_share", DELIVERED, expected, if_rows=True, is_share_present=True),
     )
 
 
@@ -227,5 +228,5 @@ def day_rows_rules(arrival: Arrival) -> Iterator[Expectation]:
     low, high = median / DAY_ROWS_LIMIT, median * DAY_ROWS_LIMIT
     expected = f"between {low:.6g} and {high:.6g} rows a day; the median was {median:.6g}"
     yield gxe.ExpectColumnValuesToBeBetween(
-        column=DAY_ROWS, min_value=low, max_value=high, meta=rule_meta("rows_per_day", DAYS, expected)
+        column=DAY_ROWS, min_value=low, max_value=high, meta=rule_meta("rows_per_day", DAYS, expected, counts="days")
     )
