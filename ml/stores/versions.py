@@ -135,7 +135,8 @@ class VersionStore:
             current_id = current.id if current else None
             if current_id != expected_parent:
                 raise StaleWriter(f"{self.root.name}: expected {expected_parent} to be current, found {current_id}")
-            number = 1 + max((version.number for version in self.versions()), default=0)
+            # Numbers come from file names: a damaged manifest of an older version must not stop the next one.
+            number = 1 + max((int(path.stem[1:].split("-")[0]) for path in self._manifests()), default=0)
             version = Version(f"v{number:06d}-{digest}", number, current_id, ordered, lineage)
             manifest = json.dumps(asdict(version), sort_keys=True, indent=1).encode()
             write_durably(self._manifest_path(version.id), manifest)
@@ -144,6 +145,9 @@ class VersionStore:
 
     def _manifest_path(self, version_id: str) -> Path:
         return self.root / "versions" / f"{version_id}.json"
+
+    def _manifests(self) -> list[Path]:
+        return sorted(self.root.glob("versions/v*.json"))
 
     def _point_at(self, version_id: str, manifest: bytes) -> None:
         pointer = {"version": version_id, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
@@ -164,14 +168,28 @@ class VersionStore:
         return self.get(pointer["version"])
 
     def get(self, version_id: str) -> Version:
-        raw = json.loads(self._manifest_path(version_id).read_bytes())
-        return Version(
-            raw["id"], raw["number"], raw["parent"], tuple(Part(**part) for part in raw["parts"]), raw["lineage"]
-        )
+        """A kept version.
+
+        Raises:
+            DataFailed: There is no such version, or its manifest is not what was published.
+        """
+        path = self._manifest_path(version_id)
+        try:
+            raw = json.loads(path.read_bytes())
+            parts = tuple(Part(**part) for part in raw["parts"])
+            version = Version(raw["id"], raw["number"], raw["parent"], parts, raw["lineage"])
+        except FileNotFoundError:
+            raise DataFailed(f"{path}: the version is not kept") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataFailed(f"{path}: the manifest cannot be read; restore it") from error
+        digest = _content_digest(version.parts, version.lineage)
+        if version.id != version_id or not version_id.endswith(f"-{digest}"):
+            raise DataFailed(f"{path}: the manifest does not match its version's id; restore it")
+        return version
 
     def versions(self) -> list[Version]:
         """All kept versions, oldest first."""
-        return [self.get(path.stem) for path in sorted(self.root.glob("versions/v*.json"))]
+        return [self.get(path.stem) for path in self._manifests()]
 
     def point_to(self, version_id: str) -> Version:
         """Make a kept version current again (rollback)."""
@@ -216,7 +234,7 @@ class VersionStore:
             self.current()
         except DataFailed as error:
             problems.append(f"current version: {error}")
-        for path in sorted(self.root.glob("versions/v*.json")):
+        for path in self._manifests():
             try:
                 parts |= {part.sha256: part for part in self.get(path.stem).parts}
             except DataFailed as error:

@@ -249,3 +249,12 @@ def test_scrub_names_a_damaged_manifest(store):
     problems = store.scrub()
     assert len(problems) == 2, "the pointer's check and the manifest's own"
     assert all(version.id in problem for problem in problems)
+
+
+def test_a_damaged_manifest_of_an_older_version_does_not_stop_the_next(store):
+    first = publish(store, [1])
+    second = publish(store, [2], parent=first)
+    (store.root / "versions" / f"{first.id}.json").write_text("{")
+    third = publish(store, [3], parent=second)
+    assert third.number == 3
+    assert store.current() == third
