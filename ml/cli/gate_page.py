@@ -45,10 +45,8 @@ def write_gate_page(settings: Settings, verdicts: list[dict[str, Any]]) -> Path:
     sections = [
         _section(gate, list(found)) for gate, found in groupby(ordered, key=lambda verdict: str(verdict["gate"]))
     ]
-    counts = {
-        status: sum(verdict["status"] == status for verdict in verdicts) for status in ("passed", "failed", "unknown")
-    }
-    overview = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing judged yet"
+    counts = Counter(verdict["status"] for verdict in verdicts)
+    overview = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing judged yet"
     page = (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Gates of {escape(settings.shop_id)}</title>"
         f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body><main>"

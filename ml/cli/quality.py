@@ -124,9 +124,7 @@ def show_rows(table: str, batch: str | None, rule: str | None, limit: int, revea
     store = _open()
     entries = [entry for entry in store.entries(table, batch) if rule is None or entry["rule"] == rule]
     if not entries:
-        raise DataFailed(
-            f"nothing of {table} is in quarantine under that batch and rule; see `shopwright quarantine list`"
-        )
+        raise click.UsageError(f"nothing of {table} is in quarantine under that; see `shopwright quarantine list`")
     for entry in entries:
         key = (table, entry["batch_id"], entry["rule"])
         rows = store.reveal(*key, reason=str(reason).strip(), who=_who()) if reveal else store.masked(*key)
