@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     create_engine,
+    delete,
     event,
     select,
     text,
@@ -239,6 +240,17 @@ class Operations:
     def record_monitor_state(self, **row: Any) -> None:
         """Store a monitor's state; the columns are those of `monitor_states`."""
         self.upsert(monitor_states, ("monitor", "object", "partition"), {"judged_at": wall_clock(), **row})
+
+    def replace_monitor_states(self, partition: str, monitors: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+        """Make these the only states of some monitors on a shop day; what an earlier run left is gone."""
+        now = wall_clock()
+        stale = (monitor_states.c.partition == partition) & monitor_states.c.monitor.in_(list(monitors))
+        with self.transaction() as connection:
+            connection.execute(delete(monitor_states).where(stale))
+            if rows:
+                connection.execute(
+                    monitor_states.insert(), [{"partition": partition, "judged_at": now, **row} for row in rows]
+                )
 
 
 def _create_tables(engine: Engine) -> None:

@@ -1,0 +1,1 @@
+"""Whether groups of customers are served alike."""
