@@ -20,7 +20,7 @@ mornings as (
     select
         timezone,
         unnest(generate_series(first_day + 1, target_day + 1, interval 1 day))::date as as_of_date,
-        target_day + 1 as current_date_of_shop
+        target_day + 1 as newest_as_of_date
     from history
 ),
 
@@ -29,15 +29,15 @@ as_of_dates as (
         as_of_date,
         as_of_date::timestamp at time zone timezone as feature_at
     from mornings
-    where isodow(as_of_date) = 1 or as_of_date = current_date_of_shop
+    where isodow(as_of_date) = 1 or as_of_date = newest_as_of_date
 ),
 
 final as (
     select
-        as_of_date,
-        feature_at,
-        as_of_date - days_before::integer as day,
-        days_before::integer as days_before
+        as_of_dates.as_of_date,
+        as_of_dates.feature_at,
+        as_of_dates.as_of_date - window_days.days_before::integer as event_date,
+        window_days.days_before::integer as days_before
     from as_of_dates
     cross join generate_series(1, {{ var('longest_window_days', 364) }}) as window_days (days_before)
 )

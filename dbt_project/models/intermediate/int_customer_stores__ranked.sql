@@ -25,7 +25,7 @@ visits as (
         count(*) as count_visits,
         max(store_days.order_date) as last_visit_date
     from store_days
-    inner join calendar on store_days.order_date = calendar.day
+    inner join calendar on store_days.order_date = calendar.event_date
     group by store_days.customer_id, calendar.as_of_date, store_days.store_id
 ),
 

@@ -28,7 +28,7 @@ days_before as (
                 then customer_days.order_date - customer_days.previous_date
         end as gap_days
     from customer_days
-    inner join calendar on customer_days.order_date = calendar.day
+    inner join calendar on customer_days.order_date = calendar.event_date
 ),
 
 habits as (
@@ -67,7 +67,7 @@ variety as (
         count(*) filter (calendar.days_before <= 91) as count_products_91d,
         count(*) as count_products_364d
     from purchases
-    inner join calendar on purchases.order_date = calendar.day
+    inner join calendar on purchases.order_date = calendar.event_date
     -- The last purchase before the as-of date stands for the product, so that each counts once.
     where purchases.next_date is null or purchases.next_date >= calendar.as_of_date
     group by purchases.customer_id, calendar.as_of_date

@@ -26,7 +26,7 @@ days_before as (
         purchases.next_date is null or purchases.next_date >= calendar.as_of_date as is_buyers_last,
         purchases.previous_date >= calendar.as_of_date - 91 as is_repeat
     from purchases
-    inner join calendar on purchases.order_date = calendar.day
+    inner join calendar on purchases.order_date = calendar.event_date
     where calendar.days_before <= 91
 ),
 

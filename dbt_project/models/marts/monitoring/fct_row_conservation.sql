@@ -8,7 +8,7 @@
 {%- set held_by = {'orders': 'int_orders__held', 'order_lines': 'int_order_lines__held'} -%}
 {#- No mart reads these yet: what was accepted stands published in the raw version. -#}
 {%- set published_raw = [
-    'promotions', 'campaigns', 'coupons', 'coupon_redemptions', 'interactions', 'payments', 'chargebacks', 'consents'
+    'promotions', 'campaigns', 'coupons', 'coupon_redemptions', 'interactions', 'payments', 'chargebacks', 'consents',
 ] -%}
 with
 
@@ -47,7 +47,12 @@ superseded as (
         accepted.count_rows - coalesce(newest.count_rows, 0) as count_rows
     from accepted
     left join newest on accepted.table_name = newest.table_name and accepted.batch_id = newest.batch_id
-    where accepted.table_name in ('{{ published_by.keys() | join("', '") }}')
+    where
+        accepted.table_name in (
+            {% for table in published_by %}
+                '{{ table }}'{{ ',' if not loop.last }}
+            {% endfor %}
+        )
 ),
 
 held as (
@@ -73,7 +78,12 @@ published as (
         union all
     {% endfor %}
     select * from accepted
-    where table_name in ('{{ published_raw | join("', '") }}')
+    where
+        table_name in (
+            {% for table in published_raw %}
+                '{{ table }}'{{ ',' if not loop.last }}
+            {% endfor %}
+        )
 ),
 
 final as (
