@@ -109,15 +109,14 @@ def _fill(history: History, customers: list[str], codes: Integers, scores: Matri
     """The k best scores of each customer; places that remain go to what is popular."""
     k = min(k, len(history.products))
     rows, products = own_purchases.best_per_row(scores, k, history.popularity)
-    values = np.asarray(scores[rows, products]).ravel() if len(rows) else np.empty(0)
-    fill_rows = np.repeat(np.arange(len(customers)), k)
-    best = history.popular_order[:k]
-    # Twice k popular products suffice: at most k of them are taken already.
-    filler = pd.DataFrame({"row": np.repeat(np.arange(len(customers)), min(2 * k, len(history.products)))})
-    filler["product"] = np.tile(history.popular_order[: 2 * k], len(customers))
-    del fill_rows, best
+    values = np.asarray(scores[rows, products]).ravel()
+    # Twice k popular products suffice: at most k of them have a place already.
+    filler = history.popular_order[: 2 * k]
+    filled = pd.DataFrame(
+        {"row": np.repeat(np.arange(len(customers)), len(filler)), "product": np.tile(filler, len(customers)), "score": 0.0}
+    )
     places = pd.concat(
-        [pd.DataFrame({"row": rows, "product": products, "score": values}), filler.assign(score=0.0)], ignore_index=True
+        [pd.DataFrame({"row": rows, "product": products, "score": values}), filled], ignore_index=True
     ).drop_duplicates(["row", "product"])
     places = places.sort_values("row", kind="stable")
     places["rank"] = places.groupby("row").cumcount() + 1

@@ -1,15 +1,77 @@
-"""The ranker's inputs: one row per candidate pair, from three places and the candidate stage."""
+"""The ranker's inputs: one row per candidate pair, from the candidate stage, one SQL and two feature services."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ml.outcomes import DataFailed
 from ml.recommender.candidates import CANDIDATE_FEATURES
 from ml.recommender.dataset import History
 
 KEYS = ("customer_id", "product_id")
+
+CUSTOMER_SERVICE = "recommender_customer"
+PRODUCT_SERVICE = "recommender_product"
+
+# Columns of the feature services that the ranker uses, by the name it gives them. Left out on purpose: text, and
+# figures whose window is longer than a young shop's history, because they drift for no other reason than its age.
+CUSTOMER_FEATURES: Mapping[str, str] = {
+    "customer_count_orders_28d": "count_orders_28d",
+    "customer_count_orders_91d": "count_orders_91d",
+    "customer_days_since_last_order": "days_since_last_order",
+    "customer_mean_days_between_orders": "mean_days_between_orders",
+    "customer_repeat_share_91d": "repeat_share_91d",
+    "customer_mean_order_lines_91d": "mean_order_lines_91d",
+    "customer_discount_share_91d": "discount_share_91d",
+    "customer_count_products_91d": "count_products_91d",
+}
+PRODUCT_FEATURES: Mapping[str, str] = {
+    "product_count_orders_7d": "count_orders_7d",
+    "product_count_orders_28d": "count_orders_28d",
+    "product_count_orders_91d": "count_orders_91d",
+    "product_count_customers_91d": "count_customers_91d",
+    "product_mean_unit_price_cents_28d": "mean_unit_price_cents_28d",
+    "product_discount_share_28d": "discount_share_28d",
+    "product_trend_ratio_7d_28d": "trend_ratio_7d_28d",
+    "product_repeat_customer_share_91d": "repeat_customer_share_91d",
+    "product_mean_days_between_purchases_91d": "mean_days_between_purchases_91d",
+}
+# Columns of feature_repo/pairs/customer_product.sql.
+PAIR_FEATURES = (
+    "count_purchases",
+    "count_purchases_28d",
+    "count_purchases_84d",
+    "trip_share",
+    "trip_share_84d",
+    "days_since_last_purchase",
+    "trips_since_last_purchase",
+    "recency_weight_95",
+    "recency_weight_80",
+    "recency_weight_99",
+    "recency_weight_daily_98",
+    "mean_gap_days",
+    "std_gap_days",
+    "last_gap_days",
+    "mean_gap_trips",
+    "overdue_ratio",
+    "overdue_ratio_trips",
+    "last_quantity",
+    "mean_quantity",
+    "discount_share",
+    "subcategory_days_since_last_purchase",
+    "subcategory_overdue_ratio",
+    "subcategory_trip_share",
+    "subcategory_recency_weight",
+    "share_of_subcategory",
+    "category_recency_weight",
+    "manufacturer_recency_weight",
+    "count_store_customers_28d",
+    "count_store_customers_7d",
+    "store_customer_share_28d",
+)
+FEATURES = (*CANDIDATE_FEATURES, *PAIR_FEATURES, *CUSTOMER_FEATURES, *PRODUCT_FEATURES)
 
 
 @dataclass(frozen=True)
@@ -18,8 +80,8 @@ class FeatureTables:
 
     Attributes:
         pair_sql: Query with parameter $as_of_date over the mart views and the relation `candidates`.
-        customer: customer_id and features of customers; customers without a row get missing values.
-        product: product_id and features of products.
+        customer: customer_id and the columns of the customer service; absent customers get missing values.
+        product: product_id and the columns of the product service.
     """
 
     pair_sql: str
@@ -28,24 +90,37 @@ class FeatureTables:
 
 
 def add_features(history: History, pairs: pd.DataFrame, tables: FeatureTables) -> pd.DataFrame:
-    """Join all features to candidate pairs as float32; the order of rows stays."""
-    connection = history.connection
-    connection.register("candidates", pairs[list(KEYS)])
-    try:
-        pair_features = connection.execute(tables.pair_sql, {"as_of_date": history.as_of_date}).df()
-    finally:
-        connection.unregister("candidates")
+    """Join `FEATURES` to candidate pairs as float32; rows and other columns stay as they are.
+
+    Raises:
+        DataFailed: A source of features lacks a column.
+    """
     joined = (
-        pairs.merge(pair_features, on=list(KEYS), how="left", validate="one_to_one")
-        .merge(tables.customer, on="customer_id", how="left", validate="many_to_one")
-        .merge(tables.product, on="product_id", how="left", validate="many_to_one")
+        pairs.merge(_pair_features(history, pairs, tables.pair_sql), on=list(KEYS), how="left", validate="one_to_one")
+        .merge(_renamed(tables.customer, "customer_id", CUSTOMER_FEATURES, CUSTOMER_SERVICE), on="customer_id", how="left", validate="many_to_one")
+        .merge(_renamed(tables.product, "product_id", PRODUCT_FEATURES, PRODUCT_SERVICE), on="product_id", how="left", validate="many_to_one")
     )
     assert len(joined) == len(pairs), f"{len(pairs)} pairs became {len(joined)} rows"
-    names = feature_names(joined.columns)
-    return joined.astype({name: np.float32 for name in names})
+    others = [name for name in pairs.columns if name not in FEATURES]
+    return joined[[*others, *FEATURES]].astype(dict.fromkeys(FEATURES, np.float32))
 
 
-def feature_names(columns: Sequence[str]) -> list[str]:
-    """Columns of a joined frame that are features, candidate features first."""
-    not_features = {*KEYS, "source", "cut", "label", *CANDIDATE_FEATURES}
-    return [*CANDIDATE_FEATURES, *(name for name in columns if name not in not_features)]
+def _pair_features(history: History, pairs: pd.DataFrame, pair_sql: str) -> pd.DataFrame:
+    history.connection.register("candidates", pairs[list(KEYS)])
+    try:
+        found = history.connection.execute(pair_sql, {"as_of_date": history.as_of_date}).df()
+    finally:
+        history.connection.unregister("candidates")
+    return found[_present(found, [*KEYS, *PAIR_FEATURES], "the pair SQL")]
+
+
+def _renamed(table: pd.DataFrame, key: str, names: Mapping[str, str], service: str) -> pd.DataFrame:
+    found = table[_present(table, [key, *names.values()], service)]
+    return found.rename(columns={column: name for name, column in names.items()})
+
+
+def _present(table: pd.DataFrame, columns: list[str], where: str) -> list[str]:
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise DataFailed(f"features: {where} lacks {', '.join(absent)}")
+    return columns

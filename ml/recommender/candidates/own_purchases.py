@@ -39,4 +39,5 @@ def best_per_row(scores: Matrix, count: int, popularity: Floats) -> Pairs:
         best = found[np.lexsort((found, -popularity[found], -values))[:count]]
         rows.append(np.full(len(best), row, dtype=np.int64))
         columns.append(best)
-    return np.concatenate(rows), np.concatenate(columns)
+    nothing = np.empty(0, dtype=np.int64)
+    return np.concatenate([nothing, *rows]), np.concatenate([nothing, *columns])
