@@ -212,7 +212,7 @@ def test_past_recommendations_are_judged_when_their_week_has_ended(settings, ope
     monitoring.check_performance(DAY)
     publish_marts(settings, served=lambda number: number // 2 % 4 != 0)
     result = monitoring.check_performance(WEEK_END)
-    # Three of four, in either age band, buy the product at rank 1: hit, recall and NDCG are all 1 for them and 0 for the others.
+    # Three of four, in either age band, buy what is at rank 1: hit, recall and NDCG are 1 for them, else 0.
     assert result["judged"] == {"2017-11-27": {"state": "ok", "ndcg_at_10": 0.75}}
     (row,) = operations.rows(monitor_states, monitor="performance", partition="2017-11-27")
     detail = row["detail"]
