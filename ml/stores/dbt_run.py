@@ -40,7 +40,9 @@ def scratch_path(settings: Settings) -> Path:
     return settings.shop_dir / "warehouse" / "scratch.duckdb"
 
 
-def build_scratch(settings: Settings, raw_version: str, target_day: date, project_dir: Path = DBT_PROJECT_DIR) -> DbtRun:
+def build_scratch(
+    settings: Settings, raw_version: str, target_day: date, project_dir: Path = DBT_PROJECT_DIR
+) -> DbtRun:
     """Build all models and run all data tests into an empty scratch database.
 
     Unit tests judge code rather than data; they run in the test suite and in a plain `dbt build`.
@@ -62,7 +64,7 @@ def build_scratch(settings: Settings, raw_version: str, target_day: date, projec
         *("--log-level-file", "none", "--exclude-resource-type", "unit_test"),
     ]
     try:
-        finished = subprocess.run(  # noqa: S603  # the command is built above from our own paths
+        finished = subprocess.run(
             command,
             env=_environment(settings, raw_version, target_day, token),
             cwd=project_dir,
@@ -105,9 +107,7 @@ def _results_of(path: Path, token: str) -> list[dict[str, Any]] | None:
     return results
 
 
-def _judge(
-    run: DbtRun, results: list[dict[str, Any]] | None, finished: subprocess.CompletedProcess[str]
-) -> None:
+def _judge(run: DbtRun, results: list[dict[str, Any]] | None, finished: subprocess.CompletedProcess[str]) -> None:
     if results is None:
         raise ToolFailed(f"dbt could not start the build: {_explain(finished.stdout + finished.stderr)}")
     errors = [result for result in results if result["status"] in ("error", "runtime error")]

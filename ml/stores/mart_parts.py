@@ -34,13 +34,12 @@ def _parts_of(database: duckdb.DuckDBPyConnection, mart: Mapping[str, Any], stor
     meta = mart["config"]["meta"]
     order = ", ".join(meta["order_by"]) if "order_by" in meta else "all"
     cut = meta.get("parts_by", f"'{WHOLE}'")
-    partitions = database.sql(f"select distinct {cut} as part from {relation} order by part").fetchall()
+    mart_rows = database.table(relation)
+    partitions = mart_rows.project(f"{cut} as part").distinct().order("part").fetchall()
+    # A mart without rows is one empty part, so that readers find its columns.
     for (partition,) in partitions or [(WHOLE,)]:
-        rows = database.sql(
-            f"select * from {relation} where {cut} = $part or $part = '{WHOLE}' order by {order}",
-            params={"part": str(partition)},
-        ).to_arrow_table()
-        yield store.write_part(name, str(partition), rows)
+        rows = mart_rows.filter(f"{cut} = '{partition}'").order(order).to_arrow_table()
+        yield store.write_part(name, partition, rows)
 
 
 def count_held(run: DbtRun) -> dict[str, int]:
@@ -49,8 +48,8 @@ def count_held(run: DbtRun) -> dict[str, int]:
     counts: dict[str, int] = {}
     with _open(run.database) as database:
         for node in held:
-            query = f"select held_reason, count(*) from {node['schema']}.{node['name']} group by all order by all"
-            for reason, count in database.sql(query).fetchall():
+            rows = database.table(f"{node['schema']}.{node['name']}")
+            for reason, count in rows.aggregate("held_reason, count(*)").order("held_reason").fetchall():
                 counts[reason] = counts.get(reason, 0) + count
     return counts
 

@@ -48,8 +48,8 @@ class Marts:
         connection = duckdb.connect(config={"threads": 2, "memory_limit": "3GB"})
         connection.execute("set TimeZone = 'UTC'")
         for table in self.version.tables():
-            files = ", ".join(f"'{path}'" for path in self.store.open_table(self.version, table))
-            connection.execute(f"create view {table} as select * from read_parquet([{files}])")
+            files = [str(path) for path in self.store.open_table(self.version, table)]
+            connection.read_parquet(files).create_view(table)
         return connection
 
 
@@ -95,7 +95,9 @@ def open_marts(settings: Settings, version_id: str | None = None) -> Marts:
             raise DataFailed("no marts are published yet; run `shopwright warehouse build`, `gate` and `publish`")
         return Marts(store, version)
     if version_id not in {version.id for version in store.versions()}:
-        raise DataFailed(f"marts version {version_id} is not kept; `shopwright warehouse versions` lists those that are")
+        raise DataFailed(
+            f"marts version {version_id} is not kept; `shopwright warehouse versions` lists those that are"
+        )
     return Marts(store, store.get(version_id))
 
 
