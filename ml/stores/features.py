@@ -154,13 +154,23 @@ def _join_key(store: "FeatureStore", service: str) -> str:
 
 
 def _as_of(settings: Settings, marts: Marts, service: str, entities: pd.DataFrame, moment: datetime) -> pd.DataFrame:
-    """Feast's point-in-time join for one moment; entities without a value may be left out."""
+    """Feast's point-in-time join for one moment; entities without a value may be left out.
+
+    Entities without any row near the moment are not shown to Feast, which raises when it finds nothing at all.
+    """
     views = _views(open_feature_store(settings, features_dir(settings)), service)
-    if not all(parts_in_reach(settings, marts, view, moment) for view in views):
+    known = [_ids(marts, parts_in_reach(settings, marts, view, moment), entities.columns[0]) for view in views]
+    rows = entities[entities.iloc[:, 0].isin(set.union(*known))].assign(**{MOMENT: moment})
+    if rows.empty:
         return entities
-    rows = entities.assign(**{MOMENT: moment})
     with offline_folder(settings, marts, views, moment) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Dask's, about pandas 3
         store = open_feature_store(settings, folder)
         found: pd.DataFrame = store.get_historical_features(rows, store.get_feature_service(service)).to_df()
     return found.drop(columns=MOMENT)
+
+
+def _ids(marts: Marts, parts: list[Part], key: str) -> set[str]:
+    return {
+        name for part in parts for name in pq.read_table(marts.store.open_part(part), columns=[key])[key].to_pylist()
+    }
