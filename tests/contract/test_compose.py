@@ -1,0 +1,43 @@
+"""The production stack exposes nothing that need not be, nobody in it is root, and everything is bounded."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+COMPOSE = yaml.safe_load((Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+
+
+def test_only_airflow_and_mlflow_are_published_and_only_on_loopback():
+    published = {name: service["ports"] for name, service in SERVICES.items() if service.get("ports")}
+    assert set(published) == {"airflow-api", "mlflow"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_is_bounded_and_unprivileged(name):
+    service = SERVICES[name]
+    assert service["user"] not in ("root", "0")
+    assert service["deploy"]["resources"]["limits"].keys() >= {"cpus", "memory"}
+    assert service["cap_drop"] == ["ALL"]
+    assert "healthcheck" in service
+    assert not service.get("privileged")
+    assert service.get("network_mode") != "host"
+    assert not service["image"].endswith(":latest")
+    assert ":" in service["image"]
+
+
+def test_no_secret_has_a_default():
+    text = (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text()
+    for secret in ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_API_SECRET"):
+        assert f"${{{secret}:?" in text
+
+
+def test_mlflow_is_started_with_the_options_of_the_embedded_profile(tmp_path):
+    from ml.embedded.layout import Layout, Ports
+    from ml.embedded.stack import mlflow_arguments
+
+    embedded = mlflow_arguments(Layout(tmp_path), Ports(airflow=8080, mlflow=5000))
+    options = {part for part in embedded if part.startswith("--")}
+    assert {part for part in SERVICES["mlflow"]["command"] if part.startswith("--")} == options
