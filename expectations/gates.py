@@ -3,11 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from expectations.arrivals import Judged, judge_batch, refused, unchanged
 from expectations.history import history_before
 from expectations.incidents import tell
+from expectations.marts import judge_staged
+from expectations.model_inputs import judge_training_set
+from expectations.suites.model_inputs.recommender import ModelInputConfig
 from expectations.verdicts import Gate, RuleResult, Status, Verdict, record
 from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import Settings
@@ -16,6 +22,7 @@ from ml.stores.landing import Batch, Landing
 from ml.stores.operations import Operations, gate_verdicts
 from ml.stores.quarantine import Quarantine
 from ml.stores.raw import RawStore
+from ml.stores.warehouse import Marts
 
 
 def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
@@ -53,6 +60,47 @@ def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
     if must_stop:
         _stop(verdicts)
     return {"partition": partition.isoformat(), "tables": _counts(operations, landed)}
+
+
+def judge_marts(settings: Settings, partition: date, marts: Marts) -> dict[str, Any]:
+    """Judge the marts of a build that waits for publication.
+
+    Raises:
+        DataFailed: A mart broke a rule; the build must not be published.
+        ToolFailed: A check could not do its work.
+    """
+    current = marts.store.current()
+    published = Marts(marts.store, current) if current else None
+    return _conclude(settings, partition, judge_staged(settings, partition, marts, published))
+
+
+def judge_model_inputs(
+    settings: Settings, rows: pd.DataFrame | Path, config: ModelInputConfig, *, partition: date, version: str
+) -> dict[str, Any]:
+    """Judge a training set.
+
+    Args:
+        rows: A frame, or the Parquet file (or folder of files) that holds it.
+        version: Names the training set in the verdict.
+
+    Raises:
+        DataFailed: It broke a rule; no model may be trained on it.
+        ToolFailed: A check could not do its work.
+    """
+    return _conclude(settings, partition, [judge_training_set(rows, config, partition, version)])
+
+
+def _conclude(settings: Settings, partition: date, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    operations = Operations.from_settings(settings)
+    record(operations, verdicts)
+    tell(operations, verdicts)
+    if any(verdict.bad_rules for verdict in verdicts):
+        _stop(verdicts)
+    objects = {
+        verdict.object: {"status": verdict.status.value, "rows": verdict.rows_in, "rules": len(verdict.rules)}
+        for verdict in verdicts
+    }
+    return {"partition": partition.isoformat(), "objects": objects}
 
 
 def _judge(settings: Settings, landing: Landing, raw: RawStore, batch: Batch, accepted: set[tuple[str, str]]) -> Judged:

@@ -1,0 +1,21 @@
+"""One suite per mart: what it must be like to be published."""
+
+from collections.abc import Callable
+
+from great_expectations.expectations.expectation import Expectation
+
+from expectations.suites.marts.core import audit_demographics, dim_customers, dim_products, fct_order_lines, fct_orders
+from expectations.suites.marts.features import feat_customer, feat_product
+from expectations.suites.marts.monitoring import fct_row_conservation
+from expectations.suites.marts.staged import StagedMart
+
+MART_SUITES: dict[str, Callable[[StagedMart], list[Expectation]]] = {
+    "dim_customers": dim_customers,
+    "dim_products": dim_products,
+    "fct_orders": fct_orders,
+    "fct_order_lines": fct_order_lines,
+    "audit_demographics": audit_demographics,
+    "feat_customer": feat_customer,
+    "feat_product": feat_product,
+    "fct_row_conservation": fct_row_conservation,
+}
