@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     files_dir: Path | None = Field(None, description="The folder that the files source reads.")
     first_day: date = Field(date(2017, 1, 1), description="First day of history to load.")
     bootstrap_day: date = Field(date(2017, 11, 19), description="Last day of the history that the bootstrap loads.")
-    last_day: date | None = Field(
+    last_day: Annotated[date | None, BeforeValidator(lambda value: None if value == "" else value)] = Field(
         date(2017, 12, 31), description="Last day that a replayed source has; `none` for a live shop."
     )
     replay_days: int = Field(7, ge=0, le=366, description="Days that `shopwright up` replays after the bootstrap.")

@@ -51,3 +51,7 @@ def test_a_rejected_value_is_not_repeated(configure):
         configure(alert_urls="mailto://user:canary-secret@example.org")
     assert "canary-secret" not in str(error.value)
     assert get_settings.cache_info().currsize == 0
+
+
+def test_a_live_shop_has_no_last_day(configure):
+    assert configure(last_day="").last_day is None
