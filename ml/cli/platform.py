@@ -74,7 +74,7 @@ def watch() -> None:
     layout = Layout(settings.shop_dir)
     airflow = AirflowApi(settings.airflow_api_url, layout.passwords)
     watch_forever(Watch(settings, Operations.from_settings(settings), airflow, click.echo))
-    end_leftovers(layout.processes, str(layout.airflow_home))  # `up` was killed: nobody else would end the rest
+    end_leftovers(layout.processes)  # `up` was killed: nobody else would end the rest
 
 
 def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:

@@ -59,14 +59,16 @@ def check_packages() -> Finding:
     installed = {
         canonicalize_name(found.metadata["Name"]): found.version for found in importlib.metadata.distributions()
     }
-    locked = {package["name"]: package.get("version", "") for package in _lock()["package"]}
+    locked: dict[str, set[str]] = {}  # a package may be locked at one version per Python version
+    for package in _lock()["package"]:
+        locked.setdefault(package["name"], set()).add(package.get("version", ""))
     missing = sorted(_direct_dependencies() - set(installed))
     if missing:
         return Finding("packages", f"not installed: {_some(missing)}", _REINSTALL)
     other = [
-        f"{name} {installed[name]} (lock: {version})"
-        for name, version in locked.items()
-        if version and installed.get(name, version) != version
+        f"{name} {installed[name]} (lock: {', '.join(sorted(versions))})"
+        for name, versions in locked.items()
+        if name in installed and installed[name] not in versions
     ]
     if other:
         return Finding("packages", f"not as locked: {_some(sorted(other))}", _REINSTALL)
@@ -110,7 +112,7 @@ def check_lock(settings: Settings) -> Finding:
     leaders = read_leaders(layout.processes)
     try:
         with sole_owner(layout):
-            left = members([leader.pid for leader in leaders], str(layout.airflow_home))
+            left = members(leaders)
     except ToolFailed as error:
         return Finding("lock", str(error), "end it (Ctrl-C) first")
     if left:

@@ -22,7 +22,8 @@ from ml.stores.durable import write_durably
 _PR_SET_PDEATHSIG = 1
 _TERM_SECONDS = 8.0
 _KILL_SECONDS = 5.0
-_MARKER = "AIRFLOW_HOME"
+_CLOCK_SECONDS = 1.0
+_PROGRAM = os.path.realpath(sys.executable)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ProcessGroups:
 
     Args:
         record: File that names the leaders while they live.
-        environment: Environment of every process; its AIRFLOW_HOME marks them as this shop's.
+        environment: Environment of every process.
         logs: Folder for their output.
     """
 
@@ -99,7 +100,7 @@ class ProcessGroups:
 
     def stop(self) -> None:
         """End every process of every session, gently first."""
-        end_sessions([leader.pid for leader in self._leaders], self.environment[_MARKER])
+        end_sessions(self._leaders)
         for process in self._running.values():
             process.wait()
         self._running.clear()
@@ -107,15 +108,14 @@ class ProcessGroups:
         self._record.unlink(missing_ok=True)
 
 
-def end_leftovers(record: Path, marker: str) -> list[str]:
+def end_leftovers(record: Path) -> list[str]:
     """End what a killed owner left running.
 
     Returns:
         The names of the sessions that still had processes.
     """
-    leaders = read_leaders(record)
-    living = [leader for leader in leaders if _is_ours(leader) and members([leader.pid], marker)]
-    end_sessions([leader.pid for leader in living], marker)
+    living = [leader for leader in read_leaders(record) if members([leader])]
+    end_sessions(living)
     record.unlink(missing_ok=True)
     return [leader.name for leader in living]
 
@@ -126,34 +126,38 @@ def read_leaders(record: Path) -> list[Leader]:
     return [Leader(**raw) for raw in json.loads(record.read_bytes())]
 
 
-def _is_ours(leader: Leader) -> bool:
-    """False when the number was given to another process. A dead leader's session keeps its number."""
-    try:
-        return bool(abs(psutil.Process(leader.pid).create_time() - leader.started) < 1.0)
-    except psutil.NoSuchProcess:
-        return True
+def members(leaders: Sequence[Leader]) -> list[psutil.Process]:
+    """Living processes of these sessions, without ourselves.
 
-
-def members(sessions: Sequence[int], marker: str) -> list[psutil.Process]:
-    """Living processes of sessions whose environment carries this shop's mark, without ourselves."""
-    wanted = set(sessions)
+    While a session has a member its number is not given to another process. Should all have died and the number be
+    somebody else's now, start time and program tell. (The environment cannot: Airflow's process titles overwrite it.)
+    """
+    sessions = {leader.pid: leader for leader in leaders if _is_unclaimed(leader)}
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid == os.getpid():
+            leader = sessions.get(os.getsid(process.pid))
+            if leader is None or process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            is_member = os.getsid(process.pid) in wanted and process.status() != psutil.STATUS_ZOMBIE
-            if is_member and process.environ().get(_MARKER) == marker:
+            if process.create_time() >= leader.started - _CLOCK_SECONDS and process.exe() == _PROGRAM:
                 found.append(process)
         except (psutil.Error, OSError):  # it ended meanwhile, or belongs to somebody else
             continue
     return found
 
 
-def end_sessions(sessions: Sequence[int], marker: str) -> None:
+def _is_unclaimed(leader: Leader) -> bool:
+    """False when the leader's number was given to another process."""
+    try:
+        return bool(abs(psutil.Process(leader.pid).create_time() - leader.started) < _CLOCK_SECONDS)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def end_sessions(leaders: Sequence[Leader]) -> None:
     """SIGTERM to every member, then SIGKILL to those that stay."""
     for number, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
-        living = members(sessions, marker)
+        living = members(leaders)
         for process in living:
             try:
                 process.send_signal(number)

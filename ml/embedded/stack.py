@@ -54,7 +54,7 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[St
         ToolFailed: Something did not start.
     """
     layout = Layout(settings.shop_dir)
-    for name in end_leftovers(layout.processes, str(layout.airflow_home)):
+    for name in end_leftovers(layout.processes):
         say(f"ended {name}, left running by an earlier start")
     ports = choose_ports(settings, layout)
     write_configuration(layout, ports)
