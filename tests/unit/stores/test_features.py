@@ -152,11 +152,11 @@ def test_what_is_linked_for_feast_is_gone_afterwards(settings: Settings, marts: 
     ],
 )
 def test_a_fingerprint_sees_what_the_pair_sql_computes_and_not_how_it_is_laid_out(
-    marts: Marts, monkeypatch: pytest.MonkeyPatch, edited: str, same: bool
+    settings: Settings, marts: Marts, monkeypatch: pytest.MonkeyPatch, edited: str, same: bool
 ) -> None:
     def fingerprint(sql: str) -> str:
         monkeypatch.setattr(features, "pair_sql", lambda: sql)
-        found = feature_fingerprints(marts)
+        found = feature_fingerprints(settings, marts)
         assert sorted(found) == ["customer_product", "feat_customer", "feat_product"]
         assert found["feat_customer"] == "feat_customer-as-built"
         return found["customer_product"]
@@ -168,3 +168,10 @@ def test_moments_are_compared_in_utc_whatever_zone_they_are_given_in(settings: S
     local = datetime(2017, 11, 13, tzinfo=settings.zone)
     rows = pd.DataFrame({"customer_id": ["steady"], "event_timestamp": [local]})
     assert historical_features(settings, rows, "recommender_customer", marts)["count_orders_7d"].tolist() == [2.0]
+
+
+def test_marts_of_another_shop_have_no_fingerprints_here(
+    settings: Settings, marts: Marts, configure: Callable[..., Settings]
+) -> None:
+    with pytest.raises(DataFailed, match="belong to another shop than bookshop"):
+        feature_fingerprints(configure(shop_id="bookshop"), marts)
