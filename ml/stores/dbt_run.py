@@ -134,8 +134,10 @@ def _describe_contract(result: Mapping[str, Any]) -> str:
 
 def _describe_failure(manifest: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     node = manifest["nodes"][result["unique_id"]]
-    tested = [parent.split(".")[-1] for parent in manifest["parent_map"][result["unique_id"]]]
-    model = (node.get("attached_node") or "").split(".")[-1] or ", ".join(tested)
+    # A generic test holds its table as the text of a ref() or source() call; a test of its own has parents only.
+    tested = re.findall(r"'(\w+)'", ((node.get("test_metadata") or {}).get("kwargs") or {}).get("model", ""))
+    parents = [parent.split(".")[-1] for parent in manifest["parent_map"][result["unique_id"]]]
+    model = ".".join(tested) or ", ".join(parents)
     return f"model {model} fails test {node['name']} in {result['failures']} rows"
 
 
