@@ -6,7 +6,7 @@ worse than a margin beyond doubt: the newer weeks that it knows are worth having
 baseline, which never grows older, keeps small losses from adding up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class PromotionConfig:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: its name says what must hold, `observed` and `threshold` are numbers or None."""
+    """One rule with what was observed (None when it could not be) and what was asked."""
 
     rule: str
     status: Status
@@ -76,7 +76,7 @@ def at_most(rule: str, observed: float | None, threshold: float) -> Rule:
     return _judged(rule, observed, threshold, lambda value: value <= threshold)
 
 
-def _judged(rule: str, observed: float | None, threshold: float, holds: Any) -> Rule:
+def _judged(rule: str, observed: float | None, threshold: float, holds: Callable[[float], bool]) -> Rule:
     if observed is None or not np.isfinite(observed):
         return Rule(rule, "unknown", None, threshold)
     return Rule(rule, "passed" if holds(observed) else "failed", float(observed), threshold)
@@ -87,13 +87,42 @@ class Contender:
     """A method as the rules see it.
 
     Attributes:
+        kind: "baseline" or "ranker".
         leaves: trees * 2^depth; 0 for a baseline.
     """
 
     name: str
-    kind: Literal["baseline", "ranker"]
+    kind: str
     judged: Judged
     leaves: int = 0
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What was measured of a challenger and its opponent on the same customers and weeks; plain numbers.
+
+    Attributes:
+        same_kind: The opponent is an earlier model of the challenger's kind.
+        gap_growth: Attribute -> the challenger's gap of NDCG@10 between groups minus the opponent's.
+    """
+
+    customers: int
+    same_kind: bool
+    ndcg_gain: Interval
+    ndcg_gain_over_best_baseline: Interval
+    recall_gain: Interval
+    coverage: float
+    opponent_coverage: float
+    leaves: int
+    gap_growth: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Challenge":
+        intervals = ("ndcg_gain", "ndcg_gain_over_best_baseline", "recall_gain")
+        return cls(**{**raw, **{name: Interval(**raw[name]) for name in intervals}})
 
 
 def compare(ours: Judged, theirs: Judged, metric: str, config: PromotionConfig) -> Interval:
@@ -108,59 +137,50 @@ def compare(ours: Judged, theirs: Judged, metric: str, config: PromotionConfig) 
     )
 
 
-def judge_challenge(
+def measure_challenge(
     challenger: Contender,
     opponent: Contender,
     best_baseline: Contender,
     groups: pd.DataFrame,
     config: PromotionConfig,
-) -> list[Rule]:
-    """All promotion rules of one challenge.
+) -> Challenge:
+    """Measure all that the rules ask for.
 
     Args:
-        groups: customer_id and one column per attribute; without columns no group is compared.
+        groups: customer_id and one column per attribute; an attribute with fewer than two groups of
+            `min_group_customers` has no gap and is left out.
     """
     ours, theirs = challenger.judged, opponent.judged
-    customers = ours.per_customer["customer_id"].nunique()
-    ndcg = compare(ours, theirs, "ndcg", config)
-    recall = compare(ours, theirs, "recall", config)
-    same_kind = opponent.kind == "ranker"
-    rules = [
-        _enough(customers, config),
-        above("ndcg_at_10_gain_low", ndcg.low, -config.ndcg_margin if same_kind else 0.0),
-        above("ndcg_at_10_gain_low_over_best_baseline", compare(ours, best_baseline.judged, "ndcg", config).low, 0.0),
-        at_least("recall_at_10_gain_low", recall.low, -config.recall_margin),
-        at_least("coverage_over_champion", _ratio(ours.coverage, theirs.coverage), config.coverage_ratio),
-        at_most("model_leaves", challenger.leaves, config.max_leaves),
-    ]
-    return rules + group_rules(ours, theirs, groups, config)
+    return Challenge(
+        customers=int(ours.per_customer["customer_id"].nunique()),
+        same_kind=opponent.kind == challenger.kind,
+        ndcg_gain=compare(ours, theirs, "ndcg", config),
+        ndcg_gain_over_best_baseline=compare(ours, best_baseline.judged, "ndcg", config),
+        recall_gain=compare(ours, theirs, "recall", config),
+        coverage=ours.coverage,
+        opponent_coverage=theirs.coverage,
+        leaves=challenger.leaves,
+        gap_growth=_gap_growth(ours, theirs, groups, config),
+    )
 
 
-def _enough(customers: int, config: PromotionConfig) -> Rule:
-    status: Status = "passed" if customers >= config.min_customers else "unknown"
-    return Rule("judged_customers", status, float(customers), float(config.min_customers))
-
-
-def _ratio(ours: float, theirs: float) -> float | None:
-    return ours / theirs if theirs > 0 else None
-
-
-def group_rules(ours: Judged, theirs: Judged, groups: pd.DataFrame, config: PromotionConfig) -> list[Rule]:
-    """One rule per attribute: the gap of NDCG@10 between its groups does not grow by more than the margin."""
-    rules = []
+def _gap_growth(ours: Judged, theirs: Judged, groups: pd.DataFrame, config: PromotionConfig) -> dict[str, float]:
+    growth = {}
     for attribute in [name for name in groups.columns if name != "customer_id"]:
-        our_gap, their_gap = (
-            group_gap(one.per_customer, groups[["customer_id", attribute]], config.min_group_customers)
-            for one in (ours, theirs)
-        )
-        if our_gap is None or their_gap is None:
-            continue  # fewer than two groups are large enough: there is no gap to speak of
-        rules.append(at_most(f"ndcg_at_10_gap_growth_{attribute}", our_gap - their_gap, config.group_gap_margin))
-    return rules
+        of_group = groups[["customer_id", attribute]]
+        our_gap = group_gap(ours.per_customer, of_group, config.min_group_customers)
+        their_gap = group_gap(theirs.per_customer, of_group, config.min_group_customers)
+        if our_gap is not None and their_gap is not None:
+            growth[attribute] = our_gap - their_gap
+    return growth
 
 
 def group_means(per_customer: pd.DataFrame, groups: pd.DataFrame, min_customers: int) -> dict[str, float]:
-    """Mean NDCG@10 by group, of the groups with enough customers."""
+    """Mean NDCG@10 by group, of the groups with enough customers.
+
+    Args:
+        groups: customer_id and one attribute.
+    """
     attribute = groups.columns[-1]
     joined = per_customer.merge(groups, on="customer_id", how="inner", validate="many_to_one")
     by_group = joined.groupby(attribute)
@@ -172,6 +192,25 @@ def group_gap(per_customer: pd.DataFrame, groups: pd.DataFrame, min_customers: i
     """Best minus worst group mean; None with fewer than two groups."""
     means = list(group_means(per_customer, groups, min_customers).values())
     return max(means) - min(means) if len(means) >= 2 else None
+
+
+def judge_challenge(challenge: Challenge, config: PromotionConfig) -> list[Rule]:
+    """All promotion rules of one challenge."""
+    ratio = challenge.coverage / challenge.opponent_coverage if challenge.opponent_coverage > 0 else None
+    gain_floor = -config.ndcg_margin if challenge.same_kind else 0.0
+    enough: Status = "passed" if challenge.customers >= config.min_customers else "unknown"
+    return [
+        Rule("judged_customers", enough, float(challenge.customers), float(config.min_customers)),
+        above("ndcg_at_10_gain_low", challenge.ndcg_gain.low, gain_floor),
+        above("ndcg_at_10_gain_low_over_best_baseline", challenge.ndcg_gain_over_best_baseline.low, 0.0),
+        at_least("recall_at_10_gain_low", challenge.recall_gain.low, -config.recall_margin),
+        at_least("coverage_over_champion", ratio, config.coverage_ratio),
+        at_most("model_leaves", challenge.leaves, config.max_leaves),
+        *(
+            at_most(f"ndcg_at_10_gap_growth_{attribute}", growth, config.group_gap_margin)
+            for attribute, growth in sorted(challenge.gap_growth.items())
+        ),
+    ]
 
 
 def verdict(rules: Sequence[Rule]) -> Literal["promoted", "refused", "unknown"]:

@@ -18,7 +18,16 @@ import pandas as pd
 
 K = 10
 PARTS = ("", "_repeat", "_explore")
-METRICS = ("recall", "ndcg", "average_precision", "hit", "recall_repeat", "ndcg_repeat", "recall_explore", "ndcg_explore")
+METRICS = (
+    "recall",
+    "ndcg",
+    "average_precision",
+    "hit",
+    "recall_repeat",
+    "ndcg_repeat",
+    "recall_explore",
+    "ndcg_explore",
+)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def split_cuts(cuts: list[date], training: int, promotion: int) -> Split:
     """
     if len(cuts) < 2:
         raise DataFailed(
-            f"orders: {len(cuts)} complete label weeks with enough history before them, expected at least 2 (one to learn from, one to decide)"
+            f"orders: {len(cuts)} complete label weeks with enough history before them, expected at least 2: "
+            "one to learn from, one to decide by"
         )
     deciding = promotion if len(cuts) >= promotion + 2 else 1
     return Split(tuple(cuts[:-deciding][-training:]), tuple(cuts[-deciding:]))

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from ml.recommender.candidates import OWN_PURCHASES, POPULAR, own_purchases
 from ml.recommender.config import BaselineConfig
-from ml.recommender.dataset import History, Integers
+from ml.recommender.dataset import History, Integers, Matrix
 from ml.recommender.explain import (
     REASON_BOUGHT_BEFORE,
     REASON_NEW_CUSTOMER,
@@ -22,7 +22,6 @@ from ml.recommender.protocols import RECOMMENDATION_COLUMNS
 
 SIMILAR_CUSTOMERS = "similar_customers"
 
-Matrix = own_purchases.Matrix
 Scorer = Callable[[History, Integers, BaselineConfig], Matrix]
 
 
@@ -95,7 +94,7 @@ class Baseline:
 
     def recommend(self, history: History, customers: list[str], as_of_date: date, k: int) -> pd.DataFrame:
         assert history.as_of_date == as_of_date, f"history is as of {history.as_of_date}, not {as_of_date}"
-        codes = history.customers.get_indexer(customers).astype(np.int64)
+        codes = history.customers.get_indexer(pd.Index(customers)).astype(np.int64)
         known = np.flatnonzero(codes >= 0)
         shape = (len(customers), len(history.products))
         scores = sparse.csr_matrix(shape)
@@ -113,7 +112,11 @@ def _fill(history: History, customers: list[str], codes: Integers, scores: Matri
     # Twice k popular products suffice: at most k of them have a place already.
     filler = history.popular_order[: 2 * k]
     filled = pd.DataFrame(
-        {"row": np.repeat(np.arange(len(customers)), len(filler)), "product": np.tile(filler, len(customers)), "score": 0.0}
+        {
+            "row": np.repeat(np.arange(len(customers)), len(filler)),
+            "product": np.tile(filler, len(customers)),
+            "score": 0.0,
+        }
     )
     places = pd.concat(
         [pd.DataFrame({"row": rows, "product": products, "score": values}), filled], ignore_index=True

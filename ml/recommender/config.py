@@ -66,16 +66,16 @@ class RankerConfig:
         max_missing_share: A row with a larger share of missing values is not scored.
     """
 
-    trees: int = 150
+    trees: int = 120
     depth: int = 4
     learning_rate: float = 0.1
-    min_child_weight: float = 20.0
+    min_child_weight: float = 5.0
     row_share: float = 0.8
     column_share: float = 0.6
     l2: float = 2.0
     pairs_per_item: int = 20
     max_bin: int = 256
-    negatives_per_customer: int = 80
+    negatives_per_customer: int = 40
     threads: int = 2
     max_missing_share: float = 0.9
 
@@ -103,7 +103,8 @@ class RecommenderConfig:
 
     Attributes:
         shown: Recommendations published per customer.
-        excluded_features: Columns of feature services that the ranker must not use.
+        reference_customers: Customers drawn at each training cut for the reference that drift is judged by.
+        sampled_rows: Scored rows kept of a reference and of each publication.
     """
 
     history: HistoryConfig = field(default_factory=HistoryConfig)
@@ -112,7 +113,15 @@ class RecommenderConfig:
     ranker: RankerConfig = field(default_factory=RankerConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     shown: int = 10
+    reference_customers: int = 150
+    sampled_rows: int = 20_000
     seed: int = 20171119
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """All parameters as flat names (`ranker.trees`), for manifests and MLflow."""
+        flat: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            flat |= (
+                {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+            )
+        return flat

@@ -6,6 +6,7 @@ A *trip* is a customer-day with at least one purchase of merchandise; two orders
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from typing import TypeAlias
 
 import duckdb
 import numpy as np
@@ -18,6 +19,7 @@ from ml.recommender.config import HistoryConfig
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Matrix: TypeAlias = sparse.csr_matrix
 
 _PURCHASES = """
     select distinct customer_id, product_id, order_date
@@ -85,7 +87,7 @@ class History:
     count_trips: Integers
     popularity: Floats
     home_store: Integers
-    store_popularity: sparse.csr_matrix
+    store_popularity: Matrix
 
     @cached_property
     def catalogue_purchases(self) -> Purchases:
@@ -99,7 +101,7 @@ class History:
         """Products from the most to the least popular."""
         return np.argsort(-self.popularity, kind="stable")
 
-    def matrix(self, weights: Floats) -> sparse.csr_matrix:
+    def matrix(self, weights: Floats) -> Matrix:
         """Customers x products: the sum of the weights of the catalogue purchases."""
         bought = self.catalogue_purchases
         shape = (len(self.customers), len(self.products))
@@ -119,7 +121,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, as_of_date: date, config
     products = pd.Index(sorted(counts.index[counts >= config.catalogue_min_purchases]))
     if products.empty:
         raise DataFailed(
-            f"fct_order_lines: no product was bought at least {config.catalogue_min_purchases} times before {as_of_date}"
+            f"fct_order_lines: before {as_of_date} no product was bought {config.catalogue_min_purchases} times"
         )
     customer, customers = pd.factorize(bought["customer_id"], sort=True)
     purchases, count_trips = _place_in_trips(bought, customer, products, as_of_date)
@@ -142,7 +144,8 @@ def read_history(connection: duckdb.DuckDBPyConnection, as_of_date: date, config
 def _place_in_trips(
     bought: pd.DataFrame, customer: npt.NDArray[np.intp], products: pd.Index, as_of_date: date
 ) -> tuple[Purchases, Integers]:
-    days_ago = (pd.Timestamp(as_of_date) - pd.to_datetime(bought["order_date"])).dt.days.to_numpy(np.int64)
+    elapsed = pd.Timestamp(as_of_date) - pd.to_datetime(bought["order_date"])
+    days_ago: Integers = elapsed.dt.days.to_numpy().astype(np.int64)
     # One number per customer-day, ordered by customer and then from the newest day to the oldest.
     stride = int(days_ago.max()) + 1
     trip_keys, trip = np.unique(customer.astype(np.int64) * stride + days_ago, return_inverse=True)
@@ -150,8 +153,10 @@ def _place_in_trips(
     count_trips = np.bincount(trip_customer)
     first_trip = np.concatenate([[0], np.cumsum(count_trips)[:-1]])
     trips_ago = trip - first_trip[customer]
-    codes = products.get_indexer(bought["product_id"]).astype(np.int64)
-    return Purchases(customer.astype(np.int64), codes, trips_ago.astype(np.int64), days_ago), count_trips.astype(np.int64)
+    codes = products.get_indexer(pd.Index(bought["product_id"])).astype(np.int64)
+    return Purchases(customer.astype(np.int64), codes, trips_ago.astype(np.int64), days_ago), count_trips.astype(
+        np.int64
+    )
 
 
 def _popularity(purchases: Purchases, count_products: int, days: int) -> Floats:
@@ -164,7 +169,7 @@ def _popularity(purchases: Purchases, count_products: int, days: int) -> Floats:
 
 def _store_popularity(
     connection: duckdb.DuckDBPyConnection, window: dict[str, date], products: pd.Index
-) -> tuple[pd.Index, sparse.csr_matrix]:
+) -> tuple[pd.Index, Matrix]:
     rows = connection.execute(_STORE_PURCHASES, window).df()
     store, stores = pd.factorize(rows["store_id"], sort=True)
     product = products.get_indexer(rows["product_id"])
@@ -176,4 +181,7 @@ def _store_popularity(
 
 def read_truth(connection: duckdb.DuckDBPyConnection, as_of_date: date) -> pd.DataFrame:
     """What each customer bought in the week from `as_of_date`: customer_id, product_id, once each."""
-    return connection.execute(_TRUTH, {"as_of_date": as_of_date, "end_date": as_of_date + timedelta(days=7)}).df()
+    truth: pd.DataFrame = connection.execute(
+        _TRUTH, {"as_of_date": as_of_date, "end_date": as_of_date + timedelta(days=7)}
+    ).df()
+    return truth

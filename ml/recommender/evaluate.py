@@ -1,5 +1,6 @@
 """The next-week protocol: any recommender, on the same customers, catalogue and truth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -7,9 +8,10 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ml.evaluation.ranking_metrics import K, Judged, catalogue_coverage, judge_rankings
+from ml.evaluation.ranking_metrics import Judged, K, catalogue_coverage, judge_rankings, pool
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.dataset import History, read_history, read_truth
+from ml.recommender.protocols import Recommender
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def open_cut(connection: duckdb.DuckDBPyConnection, as_of_date: date, config: Re
     """Read the history before a Monday and the truth of the week after it."""
     history = read_history(connection, as_of_date, config.history)
     truth = read_truth(connection, as_of_date)
-    codes = history.customers.get_indexer(truth["customer_id"])
+    codes = history.customers.get_indexer(pd.Index(truth["customer_id"]))
     trips = np.where(codes >= 0, history.count_trips[codes], 0)
     truth = truth[trips >= config.split.min_trips].reset_index(drop=True)
     before = _bought_before(connection, as_of_date).assign(is_repeat=True)
@@ -45,7 +47,8 @@ def _bought_before(connection: duckdb.DuckDBPyConnection, as_of_date: date) -> p
         select distinct customer_id, product_id from fct_order_lines
         where is_merchandise and quantity > 0 and order_date < $as_of_date
     """
-    return connection.execute(query, {"as_of_date": as_of_date}).df()
+    before: pd.DataFrame = connection.execute(query, {"as_of_date": as_of_date}).df()
+    return before
 
 
 def judge(cut: Cut, recommended: pd.DataFrame) -> Judged:
@@ -54,3 +57,13 @@ def judge(cut: Cut, recommended: pd.DataFrame) -> Judged:
     per_customer.insert(0, "cut", cut.as_of_date)
     asked = recommended[recommended["customer_id"].isin(cut.customers)]
     return Judged(per_customer, catalogue_coverage(asked, len(cut.history.products), K))
+
+
+def judge_all(cut: Cut, recommenders: Sequence[Recommender]) -> dict[str, Judged]:
+    """Judge recommenders on the same cut, by name."""
+    return {one.name: judge(cut, one.recommend(cut.history, cut.customers, cut.as_of_date, K)) for one in recommenders}
+
+
+def pool_cuts(by_cut: Sequence[dict[str, Judged]]) -> dict[str, Judged]:
+    """Several cuts as one, by name of the method."""
+    return {name: pool([judged[name] for judged in by_cut]) for name in by_cut[0]}

@@ -4,8 +4,9 @@ XGBoost splits a score exactly into one contribution per feature (`pred_contribs
 and the largest theme that can be said truthfully of the row becomes the reason. Only what is shown is explained.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ _REASON_OF_SOURCE = {
     POPULAR_IN_STORE: REASON_POPULAR_IN_STORE,
 }
 
-Row = dict[str, float]
+Row = Mapping[Hashable, Any]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The ranker's inputs: one row per candidate pair, from the candidate stage, one SQL and two feature services."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,10 @@ class FeatureTables:
     product: pd.DataFrame
 
 
+# Gives the feature tables for a history's day and the pairs asked about; the core itself reads no stores.
+Feed = Callable[[History, pd.DataFrame], FeatureTables]
+
+
 def add_features(history: History, pairs: pd.DataFrame, tables: FeatureTables) -> pd.DataFrame:
     """Join `FEATURES` to candidate pairs as float32; rows and other columns stay as they are.
 
@@ -97,8 +101,18 @@ def add_features(history: History, pairs: pd.DataFrame, tables: FeatureTables) -
     """
     joined = (
         pairs.merge(_pair_features(history, pairs, tables.pair_sql), on=list(KEYS), how="left", validate="one_to_one")
-        .merge(_renamed(tables.customer, "customer_id", CUSTOMER_FEATURES, CUSTOMER_SERVICE), on="customer_id", how="left", validate="many_to_one")
-        .merge(_renamed(tables.product, "product_id", PRODUCT_FEATURES, PRODUCT_SERVICE), on="product_id", how="left", validate="many_to_one")
+        .merge(
+            _renamed(tables.customer, "customer_id", CUSTOMER_FEATURES, CUSTOMER_SERVICE),
+            on="customer_id",
+            how="left",
+            validate="many_to_one",
+        )
+        .merge(
+            _renamed(tables.product, "product_id", PRODUCT_FEATURES, PRODUCT_SERVICE),
+            on="product_id",
+            how="left",
+            validate="many_to_one",
+        )
     )
     assert len(joined) == len(pairs), f"{len(pairs)} pairs became {len(joined)} rows"
     others = [name for name in pairs.columns if name not in FEATURES]
@@ -111,7 +125,9 @@ def _pair_features(history: History, pairs: pd.DataFrame, pair_sql: str) -> pd.D
         found = history.connection.execute(pair_sql, {"as_of_date": history.as_of_date}).df()
     finally:
         history.connection.unregister("candidates")
-    return found[_present(found, [*KEYS, *PAIR_FEATURES], "the pair SQL")]
+    columns = _present(found, [*KEYS, *PAIR_FEATURES], "the pair SQL")
+    pair_features: pd.DataFrame = found[columns]
+    return pair_features
 
 
 def _renamed(table: pd.DataFrame, key: str, names: Mapping[str, str], service: str) -> pd.DataFrame:

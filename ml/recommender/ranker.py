@@ -14,15 +14,12 @@ from ml.recommender.candidates import propose
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.dataset import History
 from ml.recommender.explain import reasons
-from ml.recommender.features import FEATURES, FeatureTables, add_features
+from ml.recommender.features import FEATURES, Feed, add_features
 from ml.recommender.protocols import RECOMMENDATION_COLUMNS
 from ml.recommender.score import best_per_customer, score
 
-# Feature tables for a history's day and the pairs to be scored.
-Feed = Callable[[History, pd.DataFrame], FeatureTables]
-
-# Customers whose candidates are in memory at once: about 235 rows each of 48 float32 features.
-_CHUNK = 4096
+# Customers whose candidates are in memory at once: about 235 rows each.
+_CHUNK = 2048
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Ranker:
     """Candidates, features, score, reason.
 
     Attributes:
-        feed: Where the feature tables come from; the core reads no stores.
+        feed: Where the feature tables come from.
         observe: Called with each chunk of scored candidates (features, source, score), for the sample that drift
             is judged by.
     """
@@ -45,7 +42,9 @@ class Ranker:
     def recommend(self, history: History, customers: list[str], as_of_date: date, k: int) -> pd.DataFrame:
         assert history.as_of_date == as_of_date, f"history is as of {history.as_of_date}, not {as_of_date}"
         known = [customer for customer in customers if customer in history.customers]
-        parts = [self._recommend_known(history, known[start : start + _CHUNK], k) for start in range(0, len(known), _CHUNK)]
+        parts = [
+            self._recommend_known(history, known[start : start + _CHUNK], k) for start in range(0, len(known), _CHUNK)
+        ]
         parts.append(self._recommend_unknown(history, customers, k))
         found = pd.concat(parts, ignore_index=True)
         order = {customer: place for place, customer in enumerate(customers)}

@@ -28,7 +28,9 @@ def score(booster: xgb.Booster, rows: pd.DataFrame, features: Sequence[str], max
     missing = np.isnan(values).mean(axis=1)
     if (missing > max_missing_share).any():
         count = int((missing > max_missing_share).sum())
-        raise DataFailed(f"model inputs: {count} of {len(rows)} rows miss more than {max_missing_share:.0%} of the features")
+        raise DataFailed(
+            f"model inputs: {count} of {len(rows)} rows miss more than {max_missing_share:.0%} of the features"
+        )
     if len(rows) == 0:
         return np.empty(0)
     return np.asarray(booster.inplace_predict(values), dtype=np.float64)

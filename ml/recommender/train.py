@@ -9,17 +9,30 @@ import xgboost as xgb
 from ml.outcomes import DataFailed
 from ml.recommender.candidates import propose
 from ml.recommender.config import RankerConfig, RecommenderConfig
+from ml.recommender.dataset import History
 from ml.recommender.evaluate import Cut
-from ml.recommender.features import FeatureTables, add_features
+from ml.recommender.features import Feed, add_features
 
-def labelled_rows(cut: Cut, tables: FeatureTables, config: RecommenderConfig) -> pd.DataFrame:
+
+def labelled_rows(cut: Cut, feed: Feed, config: RecommenderConfig) -> pd.DataFrame:
     """All candidates of a cut's customers with features and label (bought in the week after the cut)."""
     pairs = propose(cut.history, cut.customers, config)
     bought = cut.truth[["customer_id", "product_id"]].assign(label=np.int8(1))
     pairs = pairs.merge(bought, on=["customer_id", "product_id"], how="left", validate="one_to_one")
     pairs["label"] = pairs["label"].fillna(0).astype(np.int8)
     pairs.insert(0, "cut", cut.as_of_date)
-    return add_features(cut.history, pairs, tables)
+    return add_features(cut.history, pairs, feed(cut.history, pairs))
+
+
+def reference_rows(history: History, feed: Feed, config: RecommenderConfig) -> pd.DataFrame:
+    """Candidates with features of customers drawn from all that have a history, as scoring would see them.
+
+    Drift compares scored rows with these: labelled rows would not do, for they are of customers who bought.
+    """
+    draw = np.random.default_rng([config.seed, history.as_of_date.toordinal()])
+    chosen = np.sort(draw.permutation(len(history.customers))[: config.reference_customers])
+    pairs = propose(history, list(history.customers[chosen]), config)
+    return add_features(history, pairs, feed(history, pairs))
 
 
 def sample_negatives(rows: pd.DataFrame, per_customer: int, seed: int) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ml.recommender.candidates import bought_together, own_purchases, popular
 from ml.recommender.config import RecommenderConfig
-from ml.recommender.dataset import History, Integers
+from ml.recommender.dataset import History, Integers, Matrix
 
 OWN_PURCHASES = "own_purchases"
 BOUGHT_TOGETHER = "bought_together"
@@ -31,13 +31,11 @@ def propose(history: History, customers: list[str], config: RecommenderConfig) -
     Returns:
         customer_id, product_id, source and `CANDIDATE_FEATURES`; one row per pair, ordered by customer as given.
     """
-    codes = history.customers.get_indexer(customers)
+    codes = history.customers.get_indexer(pd.Index(customers))
     assert (codes >= 0).all(), f"{int((codes < 0).sum())} customers have no history before {history.as_of_date}"
     own = own_purchases.weights(history, config.baselines.recency_decay)
     companions = bought_together.companions(history, config.candidates)
-    chunks = [
-        _propose_chunk(history, chunk, own, companions, config) for chunk in _chunks(codes.astype(np.int64))
-    ]
+    chunks = [_propose_chunk(history, chunk, own, companions, config) for chunk in _chunks(codes.astype(np.int64))]
     if not chunks:
         return pd.DataFrame({"customer_id": [], "product_id": [], "source": [], "together_score": []})
     pairs = pd.concat(chunks, ignore_index=True)
@@ -59,8 +57,8 @@ def _chunks(codes: Integers) -> Iterator[Integers]:
 def _propose_chunk(
     history: History,
     codes: Integers,
-    own: own_purchases.Matrix,
-    companions: own_purchases.Matrix,
+    own: Matrix,
+    companions: Matrix,
     config: RecommenderConfig,
 ) -> pd.DataFrame:
     sizes = config.candidates

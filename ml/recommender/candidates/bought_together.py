@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 
-from ml.recommender.candidates.own_purchases import Matrix, Pairs, best_per_row
+from ml.recommender.candidates.own_purchases import Pairs, best_per_row
 from ml.recommender.config import CandidateConfig
-from ml.recommender.dataset import History
+from ml.recommender.dataset import History, Matrix
 
 
 def companions(history: History, config: CandidateConfig) -> Matrix:

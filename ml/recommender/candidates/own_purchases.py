@@ -2,11 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from ml.recommender.dataset import Floats, History, Integers
+from ml.recommender.dataset import Floats, History, Integers, Matrix
 
-Matrix = sparse.csr_matrix
 Pairs = tuple[Integers, Integers]
 
 

@@ -1,0 +1,252 @@
+"""A challenger: trained on past weeks, judged with the champion and all baselines on the newest ones."""
+
+import io
+import json
+import math
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ml.cli.recommender_inputs import (
+    PRODUCT,
+    FeastFeed,
+    as_recommender,
+    changed_features,
+    configuration,
+    customer_groups,
+    training_store,
+)
+from ml.cli.recommender_record import record_training
+from ml.cli.recommender_training import (
+    PROMOTION_ROWS,
+    REFERENCE_ROWS,
+    TRAINING_ROWS,
+    find_training_set,
+    require_passed_gate,
+)
+from ml.evaluation.promotion import Contender, PromotionConfig, best, measure_challenge
+from ml.evaluation.ranking_metrics import Judged, K
+from ml.recommender.baselines import all_baselines
+from ml.recommender.evaluate import Cut, judge, judge_all, open_cut, pool_cuts
+from ml.recommender.features import FEATURES
+from ml.recommender.ranker import Ranker, sample_rows
+from ml.recommender.score import best_per_customer
+from ml.recommender.train import fit
+from ml.settings import Settings, get_settings
+from ml.stores import mlflow_tracking, registry
+from ml.stores.bundles import MODEL, REFERENCE, ModelBundle, product_dir, save_bundle
+from ml.stores.durable import write_durably
+from ml.stores.versions import Version
+from ml.stores.warehouse import Marts, open_marts
+
+CHAMPION = "champion"  # the champion's name among the judged, where it is a ranker
+_CURVE_TREES = (1, 5, 10, 20, 40, 60, 80, 100)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trained ranker in its promotion weeks.
+
+    Attributes:
+        judged: All baselines, the ranker and, where these features can score it, a ranker that is champion.
+        baseline: Name of the best baseline.
+        curve: NDCG@10 of the ranker by number of trees.
+    """
+
+    judged: dict[str, Judged]
+    baseline: str
+    curve: dict[int, float]
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        return {name: judged.summary() for name, judged in self.judged.items()}
+
+
+def train_challenger(partition: date) -> dict[str, Any]:
+    """Train a ranker, judge it with all baselines and the champion on the promotion weeks, and save it as a bundle.
+
+    Training the same set again gives the same bundle; the challenge that is stored for it stays as it is.
+
+    Raises:
+        DataFailed: The training set has nothing to learn from, or the champion's bundle is damaged.
+        ToolFailed: There is no training set of this day, or MLflow is down.
+    """
+    settings = get_settings()
+    version = find_training_set(settings, partition)
+    require_passed_gate(settings, version)
+    marts = open_marts(settings, version.lineage["marts_version"])
+    config = configuration(settings)
+    store = training_store(settings)
+    training = store.read(version, TRAINING_ROWS).to_pandas()
+    ranker = Ranker(fit(training, FEATURES, config.ranker, config.seed), config, FeastFeed(settings, marts))
+    del training
+    champion = registry.load_champion(settings, PRODUCT)
+    promotion = store.read(version, PROMOTION_ROWS).to_pandas()
+    trial = _try(ranker, _comparable_ranker(settings, marts, champion), marts, promotion, version)
+    reference = ranker.score_candidates(store.read(version, REFERENCE_ROWS).to_pandas())
+    bundle = _save_ranker(settings, ranker, version, trial, sample_rows(reference, config.sampled_rows, config.seed))
+    groups = customer_groups(marts)
+    challenge = _stored_challenge(settings, partition, bundle) or _challenge(
+        settings, partition, bundle, champion, trial, groups, version
+    )
+    milliseconds = record_training(
+        settings, ranker, bundle, trial.baseline, trial.judged, trial.curve, groups, promotion
+    )
+    return {
+        "partition": partition.isoformat(),
+        "challenger": bundle.version,
+        "champion": challenge["champion"],
+        "opponent": challenge["opponent"],
+        "metrics": challenge["metrics"],
+        "explain_ten_rows_ms": round(milliseconds, 2),
+    }
+
+
+def _try(ranker: Ranker, rival: Ranker | None, marts: Marts, promotion: pd.DataFrame, version: Version) -> Trial:
+    config = ranker.config
+    connection = marts.connect()
+    baselines = all_baselines(config.baselines)
+    by_cut = []
+    curves = []
+    for day in version.lineage["promotion_cuts"]:
+        cut = open_cut(connection, date.fromisoformat(day), config)
+        rows = promotion[promotion["cut"].astype(str) == day].reset_index(drop=True)
+        if rows.empty:
+            continue
+        judged = judge_all(cut, baselines)
+        judged[ranker.name] = judge(cut, best_per_customer(ranker.score_candidates(rows), K))
+        if rival is not None:
+            judged[CHAMPION] = judge(cut, best_per_customer(rival.score_candidates(rows), K))
+        by_cut.append(judged)
+        curves.append(_curve(cut, ranker, rows))
+    judged = pool_cuts(by_cut)
+    curve = {trees: sum(one[trees] for one in curves) / len(curves) for trees in curves[0]}
+    return Trial(judged, best({one.name: judged[one.name] for one in baselines}), curve)
+
+
+def _comparable_ranker(settings: Settings, marts: Marts, champion: ModelBundle | None) -> Ranker | None:
+    """The champion as a ranker on these features; None for a baseline, or when its features have changed."""
+    if champion is None or champion.kind != "ranker" or changed_features(settings, marts, champion):
+        return None
+    if tuple(champion.manifest["features"]) != FEATURES:
+        return None
+    rival = as_recommender(settings, marts, champion)
+    assert isinstance(rival, Ranker)
+    return rival
+
+
+def _curve(cut: Cut, ranker: Ranker, rows: pd.DataFrame) -> dict[int, float]:
+    steps = [trees for trees in _CURVE_TREES if trees < ranker.config.ranker.trees]
+    found = {}
+    for trees in (*steps, ranker.config.ranker.trees):
+        shorter = Ranker(ranker.booster[:trees], ranker.config, ranker.feed)
+        judged = judge(cut, best_per_customer(shorter.score_candidates(rows), K))
+        found[trees] = judged.summary()[f"ndcg_at_{K}"]
+    return found
+
+
+def _save_ranker(
+    settings: Settings, ranker: Ranker, version: Version, trial: Trial, reference: pd.DataFrame
+) -> ModelBundle:
+    buffer = io.BytesIO()
+    reference.to_parquet(buffer, index=False)
+    manifest = _manifest(version, trial) | {
+        "kind": ranker.kind,
+        "name": ranker.name,
+        "features": list(FEATURES),
+        "fingerprints": version.lineage["fingerprints"],
+    }
+    files: dict[str, bytes | Path] = {
+        MODEL: bytes(ranker.booster.save_raw(raw_format="json")),
+        REFERENCE: buffer.getvalue(),
+    }
+    return save_bundle(settings, PRODUCT, manifest, files)
+
+
+def _save_baseline(settings: Settings, version: Version, trial: Trial) -> ModelBundle:
+    named = {"kind": "baseline", "name": trial.baseline, "features": [], "fingerprints": {}}
+    return save_bundle(settings, PRODUCT, _manifest(version, trial) | named, {})
+
+
+def _manifest(version: Version, trial: Trial) -> dict[str, Any]:
+    lineage = version.lineage
+    # The champion of the day is left out: the same training gives the same bundle, whoever serves meanwhile.
+    metrics = {name: summary for name, summary in trial.metrics().items() if name != CHAMPION}
+    return {
+        "trained_partition": lineage["partition"],
+        "data_version": version.id,
+        "data_sha256": {part.sha256[:16]: f"{part.table}/{part.partition}" for part in version.parts},
+        "marts_version": lineage["marts_version"],
+        "training_cuts": lineage["training_cuts"],
+        "promotion_cuts": lineage["promotion_cuts"],
+        "config": lineage["config"],
+        "metrics": _finite(metrics),
+    }
+
+
+def _finite(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Without figures that are not defined, such as the explore part of customers who bought nothing new."""
+    return {
+        name: {key: value for key, value in summary.items() if math.isfinite(value)}
+        for name, summary in metrics.items()
+    }
+
+
+def challenge_path(settings: Settings, partition: date) -> Path:
+    """Where the measurements of a day's challenge wait for the decision."""
+    return product_dir(settings, PRODUCT) / "challenges" / f"{partition}.json"
+
+
+def _stored_challenge(settings: Settings, partition: date, bundle: ModelBundle) -> dict[str, Any] | None:
+    path = challenge_path(settings, partition)
+    if not path.exists():
+        return None
+    stored: dict[str, Any] = json.loads(path.read_bytes())
+    return stored if stored["challenger"] == bundle.version else None
+
+
+def _challenge(
+    settings: Settings,
+    partition: date,
+    bundle: ModelBundle,
+    champion: ModelBundle | None,
+    trial: Trial,
+    groups: pd.DataFrame,
+    version: Version,
+) -> dict[str, Any]:
+    """Measure the challenge and store it. With no champion yet, the best baseline is saved to be the first."""
+    first = None
+    if champion is None:
+        champion = first = _save_baseline(settings, version, trial)
+        mlflow_tracking.log_bundle(settings, first)
+    opponent = _opponent(champion, trial)
+    config = configuration(settings).ranker
+    measured = measure_challenge(
+        Contender("ranker", "ranker", trial.judged["ranker"], leaves=config.trees * 2**config.depth),
+        opponent,
+        Contender(trial.baseline, "baseline", trial.judged[trial.baseline]),
+        groups,
+        PromotionConfig(seed=settings.seed),
+    )
+    challenge = {
+        "challenger": bundle.version,
+        "champion": champion.version,
+        "first_champion": first.version if first else None,
+        "opponent": opponent.name,
+        "measured": measured.as_dict(),
+        "metrics": _finite(trial.metrics()),
+    }
+    write_durably(challenge_path(settings, partition), json.dumps(challenge, indent=1).encode())
+    return challenge
+
+
+def _opponent(champion: ModelBundle, trial: Trial) -> Contender:
+    """The champion, or the best baseline in place of a champion that these features cannot score."""
+    if champion.kind == "baseline" and champion.manifest["name"] in trial.judged:
+        name = str(champion.manifest["name"])
+        return Contender(name, "baseline", trial.judged[name])
+    if CHAMPION in trial.judged:
+        return Contender(champion.version, "ranker", trial.judged[CHAMPION])
+    return Contender(trial.baseline, "baseline", trial.judged[trial.baseline])

@@ -1,0 +1,143 @@
+"""The training set: features and labels of past weeks by point-in-time join, as a version."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from ml.cli.recommender_inputs import FeastFeed, configuration, training_store, used_fingerprints
+from ml.evaluation.time_splits import Split, monday_cuts, split_cuts
+from ml.outcomes import DataFailed, ToolFailed
+from ml.recommender.config import RecommenderConfig
+from ml.recommender.evaluate import open_cut
+from ml.recommender.features import FEATURES
+from ml.recommender.train import labelled_rows, reference_rows, sample_negatives
+from ml.settings import Settings, get_settings
+from ml.stores.operations import Operations, gate_verdicts
+from ml.stores.versions import Part, Version
+from ml.stores.warehouse import Marts, open_marts
+
+TRAINING_ROWS = "training_rows"
+PROMOTION_ROWS = "promotion_rows"
+REFERENCE_ROWS = "reference_rows"
+
+
+def build_training_set(partition: date) -> dict[str, Any]:
+    """Join features and labels of every label week up to a shop day, and publish them as a version.
+
+    Raises:
+        DataFailed: The marts do not reach the day, or there are too few label weeks.
+    """
+    settings = get_settings()
+    marts = open_marts(settings)
+    if marts.target_day < partition:
+        raise DataFailed(f"marts {marts.version.id} reach {marts.target_day}, training needs {partition}")
+    config = configuration(settings)
+    connection = marts.connect()
+    split = _split(connection, partition, config)
+    feed = FeastFeed(settings, marts)
+    store = training_store(settings)
+    parts: list[Part] = []
+    counts = {TRAINING_ROWS: 0, PROMOTION_ROWS: 0, REFERENCE_ROWS: 0}
+    for cut_date in (*split.training, *split.promotion):
+        cut = open_cut(connection, cut_date, config)
+        rows = labelled_rows(cut, feed, config)
+        tables = {PROMOTION_ROWS: rows}
+        if cut_date in split.training:
+            sampled = sample_negatives(rows, config.ranker.negatives_per_customer, config.seed)
+            tables = {TRAINING_ROWS: sampled, REFERENCE_ROWS: reference_rows(cut.history, feed, config)}
+        for table, content in tables.items():
+            parts.append(store.write_part(table, cut_date.isoformat(), _as_arrow(content)))
+            counts[table] += len(content)
+    if not counts[TRAINING_ROWS] or not counts[PROMOTION_ROWS]:
+        raise DataFailed(
+            f"training set: {counts[TRAINING_ROWS]} rows to learn from and {counts[PROMOTION_ROWS]} to decide by; "
+            f"expected customers with {config.split.min_trips} shopping days before a label week"
+        )
+    current = store.current()
+    version = store.publish(parts, _lineage(settings, marts, split, partition, config), current.id if current else None)
+    store.prune(settings.keep_versions)
+    return {
+        "partition": partition.isoformat(),
+        "version": version.id,
+        "cuts": {"training": _texts(split.training), "promotion": _texts(split.promotion)},
+        "rows": counts,
+    }
+
+
+def _split(connection: duckdb.DuckDBPyConnection, partition: date, config: RecommenderConfig) -> Split:
+    first_day = connection.execute("select min(order_date) from fct_order_lines where is_merchandise").fetchall()[0][0]
+    if first_day is None:
+        raise DataFailed("fct_order_lines: no purchase of merchandise to learn from")
+    cuts = monday_cuts(first_day, partition, config.split.min_history_days)
+    return split_cuts(cuts, config.split.training_cuts, config.split.promotion_cuts)
+
+
+def _lineage(
+    settings: Settings, marts: Marts, split: Split, partition: date, config: RecommenderConfig
+) -> dict[str, Any]:
+    return {
+        "shop_id": settings.shop_id,
+        "partition": partition.isoformat(),
+        "marts_version": marts.version.id,
+        "fingerprints": used_fingerprints(settings, marts),
+        "training_cuts": _texts(split.training),
+        "promotion_cuts": _texts(split.promotion),
+        "config": config.as_dict(),
+    }
+
+
+def _texts(days: Iterable[date]) -> list[str]:
+    return [day.isoformat() for day in days]
+
+
+def _as_arrow(rows: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+
+
+def gate_training_set(partition: date) -> dict[str, Any]:
+    """Judge the rows that are learnt from.
+
+    Raises:
+        DataFailed: They broke a rule; nothing is trained on them.
+        ToolFailed: A rule could not be judged, or there is no training set of this day.
+    """
+    from expectations import gates  # Great Expectations takes seconds to import
+    from expectations.suites.model_inputs.recommender import ModelInputConfig
+
+    settings = get_settings()
+    version = find_training_set(settings, partition)
+    rows = training_store(settings).read(version, TRAINING_ROWS).to_pandas()
+    return gates.judge_model_inputs(
+        settings, rows, ModelInputConfig(FEATURES, cut="cut"), partition=partition, version=version.id
+    )
+
+
+def require_passed_gate(settings: Settings, version: Version) -> None:
+    """Nothing is trained on a set that the model-input gate has not passed.
+
+    Raises:
+        DataFailed: It has not.
+    """
+    verdicts = Operations.from_settings(settings).rows(gate_verdicts, gate="model_inputs", batch_id=version.id)
+    if [verdict["status"] for verdict in verdicts] != ["passed"]:
+        raise DataFailed(f"training set {version.id} has not passed the model-input gate")
+
+
+def find_training_set(settings: Settings, partition: date) -> Version:
+    """The newest training set of a partition.
+
+    Raises:
+        ToolFailed: None was built, or it was pruned.
+    """
+    found = [
+        version
+        for version in training_store(settings).versions()
+        if version.lineage["partition"] == partition.isoformat()
+    ]
+    if not found:
+        raise ToolFailed(f"no training set of {partition}; run `shopwright recommender train --day {partition}`")
+    return found[-1]
