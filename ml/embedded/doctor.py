@@ -56,7 +56,7 @@ def check_python() -> Finding:
 
 def check_packages() -> Finding:
     """Installed versions against `uv.lock`, and the direct dependencies' presence."""
-    installed = {
+    installed: dict[str, str] = {
         canonicalize_name(found.metadata["Name"]): found.version for found in importlib.metadata.distributions()
     }
     locked: dict[str, set[str]] = {}  # a package may be locked at one version per Python version
@@ -76,8 +76,9 @@ def check_packages() -> Finding:
 
 
 def check_settings(settings: Settings) -> Finding:
-    if settings.files_dir is not None and settings.source == "files" and not settings.files_dir.is_dir():
-        return Finding("settings", f"{settings.files_dir} is no folder", f"set {PREFIX}FILES_DIR to the shop's files")
+    folder = PROJECT_DIR / (settings.files_dir or "")
+    if settings.source == "files" and not folder.is_dir():
+        return Finding("settings", f"{folder} is no folder", f"set {PREFIX}FILES_DIR to the shop's files")
     return Finding("settings", f"shop {settings.shop_id}, source {settings.source}, {settings.timezone}")
 
 

@@ -58,7 +58,7 @@ def open_task_incident(
         partition=partition,
         severity="alert" if is_final else "warn",
         title=told,
-        body=f"{told}: {reason}.\nIts log is in Airflow under {dag_id} > {task_id}. Runbook: {RUNBOOK}",
+        body=f"{reason}.\nIts log is in Airflow under {dag_id} > {task_id}. Runbook: {RUNBOOK}",
     )
 
 
