@@ -19,8 +19,8 @@ class FairnessConfig:
     Attributes:
         min_customers: A smaller group gets no verdict: its mean is chance, and few people could be recognised in it.
         hit_rate_margin, ndcg_margin: Largest gap between two groups that is taken for a difference of their baskets.
-            Groups that buy more are easier to serve: on the default shop the personal frequency, which knows no
-            group, already has gaps of about a tenth.
+            Groups that buy more are easier to serve: on the default shop a count of past purchases, which knows no
+            group, serves those who told about themselves better by .15 to .21 in hit rate and .08 to .13 in NDCG.
         confidence: Of the interval of the gap, before it is widened for the number of pairs it was picked from.
     """
 
@@ -113,9 +113,10 @@ def group_customers(customers: "pd.Series[str]", demographics: pd.DataFrame) -> 
         demographics: customer_id and the attributes; one row per customer who told.
 
     Returns:
-        One row per customer as given; customers without an attribute are a group of their own.
+        One row per customer as given; customers without an attribute are a group of their own. Attributes that
+        nobody told are left out.
     """
-    attributes = [name for name in demographics.columns if name != "customer_id"]
+    attributes = [name for name in demographics.columns if name != "customer_id" and demographics[name].notna().any()]
     known = pd.DataFrame({"customer_id": customers.to_numpy()}).merge(
         demographics.assign(has_demographics="yes"), on="customer_id", how="left", validate="many_to_one"
     )

@@ -52,15 +52,22 @@ def watch_drift(watch: Watch, partition: date, config: DriftConfig) -> Sequence[
     """
     with _stored_if_raised(watch, partition, "data_drift", DRIFT_MONITORS):
         day = watch.shown.keep(partition + _DAY)
-        drift = _judge_drift(watch, day, config) if day else None
-    states = drift.states() if drift else [_nothing_shown(watch, partition)]
+        drift = None
+        if day is None:
+            states: Sequence[MonitorState] = [_nothing_shown(watch, partition)]
+        else:
+            drift = _judge_drift(watch, day, config)
+            states = drift.states() if drift else [_nothing_learnt(watch, day)]
     _store(watch, partition, DRIFT_MONITORS, states)
     _write_drift(watch, partition, day, states, drift)
     return states
 
 
-def _judge_drift(watch: Watch, day: ShownDay, config: DriftConfig) -> Drift:
+def _judge_drift(watch: Watch, day: ShownDay, config: DriftConfig) -> Drift | None:
+    """The verdict; None for a baseline, which learnt from no window."""
     bundle = load_bundle(watch.settings, watch.product, day.model_version)
+    if bundle.kind == "baseline":
+        return None
     if REFERENCE not in bundle.contents:
         raise DataFailed(f"{day.model_version} has no {REFERENCE}: expected a sample of its training window")
     current = watch.shown.read(day, SCORED)
@@ -75,6 +82,11 @@ def _nothing_shown(watch: Watch, partition: date) -> MonitorState:
     if newest is not None and newest > partition + _DAY:
         return unknown("data_drift", watch.product, "a later day's recommendations were published first", expected=True)
     return unknown("data_drift", watch.product, "no recommendations were published for this day", expected=False)
+
+
+def _nothing_learnt(watch: Watch, day: ShownDay) -> MonitorState:
+    why = f"{day.model_version} is a baseline: it learnt from no window that the day could differ from"
+    return unknown("data_drift", watch.product, why, expected=True)
 
 
 def watch_performance(watch: Watch, partition: date, config: PerformanceConfig) -> dict[date, MonitorState]:
