@@ -134,6 +134,12 @@ class Landing:
                 sync_file(fresh / name)
                 (fresh / name).replace(folder / name)
                 sync_folder(folder)
+        same_days = [
+            other for other in self.batches(batch.table, on=batch.last_day) if other.first_day == batch.first_day
+        ]
+        if max(same_days, key=self._delivery_order).id != batch.id:
+            # What was delivered last is what is judged: also a file that was put back as it had been before.
+            (folder / _MANIFEST).touch()
         return batch
 
     def _repeated_by(self, batch: Batch) -> Batch | None:
@@ -182,14 +188,18 @@ class Landing:
         run_first = min((batch.first_day for batch in on_day), default=day)
         delivered: list[Batch] = []
         for table in CONTRACT:
-            found = sorted((batch for batch in on_day if batch.table == table), key=_arrival_order)
+            found = sorted((batch for batch in on_day if batch.table == table), key=self._delivery_order)
             if found and all(batch.first_day > run_first for batch in found):
                 pieces = [batch for batch in self.batches(table, up_to=day) if batch.first_day >= run_first]
-                newest = {(batch.last_day, batch.first_day): batch for batch in sorted(pieces, key=_arrival_order)}
+                pieces.sort(key=self._delivery_order)
+                newest = {(batch.last_day, batch.first_day): batch for batch in pieces}
                 delivered += [newest[days] for days in sorted(newest)]
             else:
                 delivered += found[-1:]
         return delivered
+
+    def _delivery_order(self, batch: Batch) -> tuple[int, datetime, str]:
+        return (self._folder_of(batch) / _MANIFEST).stat().st_mtime_ns, batch.landed_at, batch.id
 
     def _folders(self, table: str) -> Iterator[Path]:
         for path in sorted(self.root.glob(f"{table}/*")):
@@ -256,10 +266,6 @@ class Landing:
             found = (_problem_of(folder / name, entry["sha256"]) for name, entry in batch.files.items())
             problems += [problem for problem in found if problem is not None]
         return problems
-
-
-def _arrival_order(batch: Batch) -> tuple[datetime, str]:
-    return batch.landed_at, batch.id
 
 
 def _write_files(folder: Path, delivery: Delivery) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,373 @@
+"""Every bad input against the real gate: what is refused publishes nothing, what is set aside is only the bad rows."""
+
+import shutil
+import sys
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import expectations.arrivals as arrivals
+from ml import cli
+from ml.cli.ingest import gate_arrivals, land_days
+from ml.outcomes import EXIT_DATA_FAILED, EXIT_OK, EXIT_TOOL_FAILED, DataFailed, ToolFailed
+from ml.settings import PREFIX, get_settings
+from ml.stores.operations import (
+    Operations,
+    alerts,
+    gate_verdicts,
+    incidents,
+    quarantine_entries,
+)
+from ml.stores.quarantine import Quarantine
+from ml.stores.raw import BATCHES, SET_ASIDE_ORDER_LINES, RawStore
+from tests.breakages import BREAKAGES, break_shop
+from tests.factories import day_file, small_shop
+
+FIRST = date(2024, 1, 1)
+HISTORY_END = FIRST + timedelta(days=13)
+DAY = HISTORY_END + timedelta(days=1)
+
+
+def _environment(folder):
+    return {
+        "SOURCE": "files",
+        "SHOP_ID": "tiny",
+        "FILES_DIR": str(folder / "shop"),
+        "STATE_DIR": str(folder / "var"),
+        "FIRST_DAY": FIRST.isoformat(),
+        "BOOTSTRAP_DAY": HISTORY_END.isoformat(),
+        "LAST_DAY": "",
+    }
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """A shop whose first fourteen days have passed the gate, made once."""
+    folder = tmp_path_factory.mktemp("history")
+    small_shop(folder / "shop", FIRST, 17)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _environment(folder).items():
+            patch.setenv(f"{PREFIX}{name}", value)
+        get_settings.cache_clear()
+        land_days(FIRST, HISTORY_END)
+        gate_arrivals(HISTORY_END)
+    return folder
+
+
+@pytest.fixture
+def shop(history, tmp_path, monkeypatch):
+    """A copy of that shop; returns the folder of its files."""
+    shutil.copytree(history, tmp_path / "copy")
+    for name, value in _environment(tmp_path / "copy").items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    get_settings.cache_clear()
+    return tmp_path / "copy" / "shop"
+
+
+def ingest(*arguments):
+    """Exit code of `shopwright ingest`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["shopwright", "ingest", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    return stopped.value.code or 0
+
+
+def operations():
+    return Operations.from_settings(get_settings())
+
+
+def raw_version():
+    return RawStore(get_settings()).versions.current().id
+
+
+def raw_rows(table, batch_id=None):
+    raw = RawStore(get_settings())
+    rows = raw.versions.read(raw.versions.current(), table).to_pylist()
+    return [row for row in rows if batch_id in (None, row.get("_batch_id"))]
+
+
+def verdict(table):
+    """The newest verdict on a table's batch of DAY."""
+    found = operations().rows(gate_verdicts, gate="arrivals", object=table, partition=DAY.isoformat())
+    return found[-1]
+
+
+def bad_rules(table):
+    return {rule["rule"] for rule in verdict(table)["rules"] if rule["status"] in ("failed", "unknown")}
+
+
+def open_incidents():
+    return {(row["kind"], row["object"], row["rule"]) for row in operations().rows(incidents, state="open")}
+
+
+def count_alerts():
+    return len(operations().rows(alerts))
+
+
+def delivered_rows(shop, table="order_lines"):
+    return pq.read_table(day_file(shop, table, DAY))
+
+
+def assert_conserved():
+    """Rows in = published + quarantined + collapsed, for every verdict that let a batch through, and in raw."""
+    passed = [
+        row
+        for row in operations().rows(gate_verdicts)
+        if row["status"] == "passed" and "publication" not in {rule["rule"] for rule in row["rules"]}
+    ]
+    assert len(passed) > 6, "nothing was checked"
+    for row in passed:
+        assert row["rows_in"] == row["rows_published"] + row["rows_quarantined"] + row["rows_collapsed"], row["object"]
+    batches = raw_rows(BATCHES)
+    assert len(batches) > 6, "nothing was checked"
+    quarantine = Quarantine(get_settings(), operations())
+    for row in batches:
+        assert row["rows_in"] == row["rows_accepted"] + row["rows_quarantined"] + row["rows_collapsed"]
+        assert row["rows_quarantined"] == quarantine.total_rows(row["table_name"], row["batch_id"])
+
+
+# Breakage -> the rules that must name it, per table.
+REFUSED = {
+    "renamed_column": {"order_lines": {"columns_present"}},
+    "empty_batch": {"orders": {"row_count", "freshness"}, "order_lines": {"row_count", "freshness", "rows_per_day"}},
+    "all_null_column": {"order_lines": {"amount_cents_null_share", "quarantined_share", "row_count"}},
+    "euros_instead_of_cents": {"order_lines": {"amount_cents_scale"}},
+}
+UNREADABLE = ("truncated_parquet", "zero_byte_parquet", "csv_wrong_delimiter")
+SET_ASIDE = {
+    "future_timestamps": "event_time_in_future",
+    "zero_quantity": "quantity_not_positive",
+    "negative_quantity": "quantity_not_positive",
+    "csv_ragged_row": "line_unparsed",
+}
+LET_THROUGH = ("duplicated_rows", "late_lines", "unknown_product")
+MISSING = ("dropped_required_file",)
+
+
+def test_every_breakage_is_tried():
+    assert {*REFUSED, *UNREADABLE, *SET_ASIDE, *LET_THROUGH, *MISSING} == set(BREAKAGES)
+
+
+def test_a_good_day_passes_and_alerts_nobody(shop):
+    before = raw_version()
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    assert raw_version() != before
+    assert verdict("order_lines")["status"] == "passed"
+    assert verdict("order_lines")["rows_published"] == delivered_rows(shop).num_rows
+    assert open_incidents() == set()
+    assert_conserved()
+
+
+@pytest.mark.parametrize("breakage", REFUSED)
+def test_a_bad_batch_is_refused_and_nothing_of_the_day_is_published(shop, breakage, capsys):
+    break_shop(shop, breakage, DAY)
+    before = raw_version()
+    assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
+    message = capsys.readouterr().err
+    assert raw_version() == before, "raw moved, so a build would see the bad batch"
+    for table, rules in REFUSED[breakage].items():
+        assert verdict(table)["status"] == "failed"
+        assert verdict(table)["rows_published"] == 0
+        assert rules - {"row_count"} <= bad_rules(table)
+        named = {rule for kind, object_, rule in open_incidents() if (kind, object_) == ("gate_failed", table)}
+        assert named == bad_rules(table)
+        assert table in message
+    assert operations().rows(quarantine_entries, batch_id=verdict("order_lines")["batch_id"]) == []
+    assert_conserved()
+
+
+@pytest.mark.parametrize("breakage", UNREADABLE)
+def test_an_unreadable_file_stops_the_run_before_the_gate(shop, breakage, capsys):
+    break_shop(shop, breakage, DAY)
+    before = raw_version()
+    assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
+    assert f"order_lines/{DAY}." in capsys.readouterr().err
+    assert raw_version() == before
+    assert ("gate_failed", "order_lines", "source_readable") in open_incidents()
+    with pytest.raises(DataFailed, match="order_lines"):
+        gate_arrivals(DAY)
+    assert raw_version() == before, "the gate published a day whose lines are missing"
+
+
+def test_a_required_table_that_is_missing_stops_the_day(shop):
+    break_shop(shop, "dropped_required_file", DAY)
+    before = raw_version()
+    assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
+    assert raw_version() == before
+    assert any(kind == "gate_failed" and object_ == "orders" for kind, object_, _ in open_incidents())
+
+
+@pytest.mark.parametrize("breakage", SET_ASIDE)
+def test_only_the_bad_rows_are_set_aside(shop, breakage):
+    rule, delivered = SET_ASIDE[breakage], delivered_rows(shop).num_rows
+    planted = break_shop(shop, breakage, DAY)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    found = verdict("order_lines")
+    assert (found["status"], found["rows_in"], found["rows_quarantined"]) == ("passed", delivered, planted)
+    assert found["rows_published"] == len(raw_rows("order_lines", found["batch_id"])) == delivered - planted
+    kept = Quarantine(get_settings(), operations()).read("order_lines", found["batch_id"], rule).to_pylist()
+    assert len(kept) == planted
+    assert {row["_rule"] for row in kept} == {rule}
+    assert ("rows_set_aside", "order_lines", rule) in open_incidents()
+    assert_conserved()
+    if breakage != "csv_ragged_row":  # an unparsed line names no order
+        marked = [row for row in raw_rows(SET_ASIDE_ORDER_LINES) if row["_batch_id"] == found["batch_id"]]
+        assert [row["order_id"] for row in marked] == [row["order_id"] for row in kept]
+
+
+def test_duplicates_collapse_into_one_row_each(shop):
+    delivered = delivered_rows(shop).num_rows
+    planted = break_shop(shop, "duplicated_rows", DAY)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    found = verdict("order_lines")
+    assert (found["rows_in"], found["rows_published"]) == (delivered + planted, delivered)
+    assert (found["rows_collapsed"], found["rows_quarantined"]) == (planted, 0)
+    assert open_incidents() == set()
+    assert_conserved()
+
+
+def test_late_lines_are_accepted_counted_and_put_into_their_own_day(shop):
+    planted = break_shop(shop, "late_lines", DAY)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    batch = verdict("order_lines")["batch_id"]
+    counts = [row for row in raw_rows(BATCHES) if (row["table_name"], row["batch_id"]) == ("order_lines", batch)]
+    assert [row["rows_late"] for row in counts] == [planted]
+    event_dates = [row["_event_date"] for row in raw_rows("order_lines", batch)]
+    assert event_dates.count(DAY - timedelta(days=3)) == planted
+    assert event_dates.count(DAY) == len(event_dates) - planted
+
+
+def test_a_line_of_an_unknown_product_is_not_judged_on_arrival(shop):
+    break_shop(shop, "unknown_product", DAY)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    assert verdict("order_lines")["rows_quarantined"] == 0
+
+
+def test_the_same_day_twice_changes_nothing_and_alerts_nobody_twice(shop):
+    break_shop(shop, "zero_quantity", DAY)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    before = raw_version(), operations().rows(gate_verdicts), operations().rows(quarantine_entries), count_alerts()
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    after = raw_version(), operations().rows(gate_verdicts), operations().rows(quarantine_entries), count_alerts()
+    assert after == before
+
+
+def test_a_failing_day_twice_alerts_once(shop):
+    break_shop(shop, "renamed_column", DAY)
+    assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
+    told = count_alerts()
+    assert told > 0
+    assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
+    assert count_alerts() == told
+
+
+def test_a_corrected_file_passes_and_closes_the_incident(shop):
+    good = delivered_rows(shop)
+    break_shop(shop, "renamed_column", DAY)
+    assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
+    pq.write_table(good, day_file(shop, "order_lines", DAY))
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    assert verdict("order_lines")["status"] == "passed"
+    assert open_incidents() == set()
+    assert_conserved()
+
+
+def test_breaking_a_day_that_had_passed_fails_until_the_file_is_back(shop):
+    good = delivered_rows(shop)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    published = raw_version()
+    break_shop(shop, "renamed_column", DAY)
+    assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
+    assert raw_version() == published
+    pq.write_table(good, day_file(shop, "order_lines", DAY))
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    assert raw_version() == published
+
+
+def test_a_batch_that_fails_an_optional_table_is_held_and_the_rest_goes_on(shop):
+    monday = DAY  # promotions arrive on Mondays
+    assert monday.weekday() == 0
+    path = day_file(shop, "promotions", monday)
+    pq.write_table(pq.read_table(path).drop_columns(["ends_at"]), path)
+    assert ingest("--day", str(monday)) == EXIT_OK
+    assert bad_rules("promotions") == {"columns_present"}
+    assert verdict("orders")["status"] == "passed"
+    assert raw_rows("orders", verdict("orders")["batch_id"])
+    assert raw_rows("promotions", verdict("promotions")["batch_id"]) == []
+    assert ("gate_failed", "promotions", "columns_present") in open_incidents()
+
+
+def test_a_check_that_raises_is_unknown_and_not_a_verdict_on_the_data(shop, monkeypatch):
+    suite = arrivals.ARRIVAL_SUITES["order_lines"]
+
+    def broken(arrival):
+        rules = suite(arrival)
+        rules[0].column = "no_such_column"
+        return rules
+
+    monkeypatch.setitem(arrivals.ARRIVAL_SUITES, "order_lines", broken)
+    before = raw_version()
+    assert ingest("--day", str(DAY)) == EXIT_TOOL_FAILED
+    assert verdict("order_lines")["status"] == "unknown"
+    assert raw_version() == before
+    assert {kind for kind, _, _ in open_incidents()} == {"gate_unknown"}
+    monkeypatch.undo()
+
+
+def test_a_batch_whose_bytes_changed_is_refused(shop):
+    land_days(DAY, DAY)
+    (path,) = (get_settings().shop_dir / "landing" / "order_lines").glob(f"{DAY}.1d.*/rows.parquet")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    before = raw_version()
+    with pytest.raises(DataFailed, match="do not match"):
+        gate_arrivals(DAY)
+    assert raw_version() == before
+    assert bad_rules("order_lines") == {"bytes_match_manifest"}
+
+
+def test_floats_for_cents_fail_by_their_type(shop):
+    path = day_file(shop, "order_lines", DAY)
+    rows = pq.read_table(path)
+    position = rows.schema.get_field_index("amount_cents")
+    euros = pa.array([cents / 100 for cents in rows.column("amount_cents").to_pylist()])
+    pq.write_table(rows.set_column(position, "amount_cents", euros), path)
+    with pytest.raises(DataFailed, match="amount_cents: expected int64 cents, got double"):
+        land_days(DAY, DAY)
+        gate_arrivals(DAY)
+
+
+# The protection removed: breakage -> rules without which it goes through.
+GUARDS = {
+    "empty_batch": {"row_count", "freshness", "rows_per_day"},
+    "euros_instead_of_cents": {"amount_cents_scale", "discount_cents_scale"},
+    "future_timestamps": {"event_time_in_future"},
+    "zero_quantity": {"quantity_not_positive"},
+    "negative_quantity": {"quantity_not_positive"},
+}
+
+
+@pytest.mark.parametrize("breakage", GUARDS)
+def test_without_its_rule_the_bad_input_goes_through(shop, breakage, monkeypatch):
+    def without(suite):
+        return lambda arrival: [rule for rule in suite(arrival) if rule.meta["rule"] not in GUARDS[breakage]]
+
+    for table in ("orders", "order_lines"):
+        monkeypatch.setitem(arrivals.ARRIVAL_SUITES, table, without(arrivals.ARRIVAL_SUITES[table]))
+    break_shop(shop, breakage, DAY)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    assert verdict("order_lines")["rows_published"] == delivered_rows(shop).num_rows
+
+
+def test_an_unknown_check_is_told_apart_from_a_failed_one(shop, monkeypatch):
+    def broken(*_):
+        raise ToolFailed("the tool stumbled")
+
+    monkeypatch.setattr(arrivals, "assert_conserved", broken)
+    before = raw_version()
+    assert ingest("--day", str(DAY)) == EXIT_TOOL_FAILED
+    assert raw_version() == before
