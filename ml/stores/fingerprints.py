@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 # Quoted text is kept as it is; comments and runs of white space say nothing about the result.
-_TOKENS = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(--[^\n]*|/\*.*?\*/|\s+)""", re.DOTALL)
+_TOKENS = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(?:--[^\n]*|/\*.*?\*/|\s)+""", re.DOTALL)
 
 
 def normalized_sql(sql: str) -> str:
     """SQL without comments and with every run of white space as one blank."""
-    spaced = _TOKENS.sub(lambda match: match[1] or " ", sql)
-    return re.sub(r" +", " ", spaced).strip()
+    return _TOKENS.sub(lambda match: match[1] or " ", sql).strip()
 
 
 def feature_fingerprints(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -128,7 +128,7 @@ def stage_marts(settings: Settings, partition: date) -> Staged:
         }
         parts = tuple(sorted(write_mart_parts(run, store)))
         staged = Staged(partition, current.id if current else None, parts, lineage, count_held(run))
-        _write_staged(settings, staged)
+        write_staged(settings, staged)
         return staged
 
 
@@ -148,7 +148,7 @@ def open_staged(settings: Settings, partition: date) -> tuple[Staged, Marts]:
 
 def mark_judged(settings: Settings, staged: Staged) -> None:
     """Note that the marts gate let the build pass."""
-    _write_staged(settings, replace(staged, judged=True))
+    write_staged(settings, replace(staged, judged=True))
 
 
 def publish_staged(settings: Settings, partition: date) -> Version:
@@ -185,7 +185,7 @@ def _staged_path(settings: Settings) -> Path:
     return settings.shop_dir / "warehouse" / "staged.json"
 
 
-def _write_staged(settings: Settings, staged: Staged) -> None:
+def write_staged(settings: Settings, staged: Staged) -> None:
     content = {**asdict(staged), "partition": staged.partition.isoformat()}
     write_durably(_staged_path(settings), json.dumps(content, indent=1).encode())
 

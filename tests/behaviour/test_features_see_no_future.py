@@ -54,12 +54,9 @@ def differing_rows(first: Path, second: Path, mart: str, days: str) -> tuple[int
     with duckdb.connect() as connection:
         connection.execute(f"attach '{first}' as a (read_only)")
         connection.execute(f"attach '{second}' as b (read_only)")
-        rows = {name: f"select * from {name}.features.{mart} where as_of_date {days}" for name in ("a", "b")}
-        differing = (
-            f"select count(*) from (({rows['a']} except {rows['b']}) union all ({rows['b']} except {rows['a']}))"
-        )
-        common = f"select count(*) from ({rows['a']} intersect {rows['b']})"
-        return connection.execute(differing).fetchone()[0], connection.execute(common).fetchone()[0]
+        of_a, of_b = (connection.table(f"{name}.features.{mart}").filter(f"as_of_date {days}") for name in "ab")
+        differing = len(of_a.except_(of_b).fetchall()) + len(of_b.except_(of_a).fetchall())
+        return differing, len(of_a.intersect(of_b).fetchall())
 
 
 def another_future(table: str, rows: pa.Table) -> pa.Table:
