@@ -78,10 +78,9 @@ class FilesSource:
             contents = [self._content(path) for path in paths]
         if not contents:
             return Delivery(table, contract.schema.empty_table(), "typed")
+        kind = _format_of(table, paths)
         unparsed = pa.concat_tables([content.unparsed for content in contents])
-        return Delivery(
-            table, _joined(contract, contents), _format_of(table, paths), unparsed if unparsed.num_rows else None
-        )
+        return Delivery(table, _joined(contract, contents), kind, unparsed if unparsed.num_rows else None)
 
     def _forms_of(self, table: str) -> list[Path]:
         files = [self._folder / f"{table}{suffix}" for suffix in _SUFFIXES]

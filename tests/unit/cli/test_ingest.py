@@ -266,6 +266,12 @@ def test_the_command_tries_a_day_again_that_was_landed_in_part(settings, folder)
     assert "landing 2024-01-08 to 2024-01-08" in run(ingest.ingest, "--no-gate").output
 
 
+def test_the_command_tries_a_history_again_that_was_landed_in_part(settings, folder):
+    break_shop(folder, "zero_byte_parquet", day(3))
+    assert isinstance(run(ingest.ingest, "--no-gate").exception, DataFailed)
+    assert "landing 2024-01-01 to 2024-01-07" in run(ingest.ingest, "--no-gate").output
+
+
 def test_the_command_takes_days(settings):
     assert (
         "landing 2024-01-03 to 2024-01-05"

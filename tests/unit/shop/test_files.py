@@ -220,7 +220,7 @@ def test_one_table_in_two_forms_is_refused(source, folder):
 def test_parquet_and_csv_days_are_not_mixed(source, folder):
     (folder / "orders" / f"{SATURDAY}.parquet").unlink()
     put_text(folder / "orders" / f"{SATURDAY}.csv", "order_id,ordered_at\nx,2024-01-06\n")
-    with pytest.raises(DataFailed):
+    with pytest.raises(DataFailed, match="orders: some of the days are Parquet files and some CSV files"):
         source.read("orders", FRIDAY, SUNDAY)
     assert source.read("orders", SATURDAY, SUNDAY).format == "text"
 
