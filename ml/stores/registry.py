@@ -107,7 +107,8 @@ def rollback(settings: Settings, product: str) -> ChampionChange:
         withdrawn = (*current.withdrawn, current.version)
         restored = replace(current.previous, withdrawn=withdrawn)
         _point_at(settings, product, restored)
-    problem = mlflow_tracking.move_alias(settings, product, restored.version)
+    # Somebody waits for a rollback, so it does not wait long for MLflow.
+    problem = mlflow_tracking.move_alias(settings, product, restored.version, mlflow_tracking.QUICK)
     return ChampionChange(restored, current.version, problem)
 
 

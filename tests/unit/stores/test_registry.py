@@ -170,7 +170,7 @@ def test_an_unreadable_pointer_is_named(settings: Settings) -> None:
 def test_the_pointer_is_written_before_mlflow_hears_of_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str]] = []
 
-    def listen(told: Settings, product: str, version: str) -> str | None:
+    def listen(told: Settings, product: str, version: str, *_limits: object) -> str | None:
         pointer = registry.champion(told, product)
         assert pointer is not None
         seen.append((pointer.version, version))
