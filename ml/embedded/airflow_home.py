@@ -68,7 +68,12 @@ def write_configuration(layout: Layout, ports: Ports) -> None:
             "task_instance_heartbeat_timeout": 60,
             "orphaned_tasks_check_interval": 30,
         },
-        "logging": {"base_log_folder": layout.airflow_home / "logs", "colored_console_log": False},
+        "logging": {
+            "base_log_folder": layout.airflow_home / "logs",
+            "colored_console_log": False,
+            # Great Expectations tells at level info of each method that it does not document: 200 lines a task.
+            "namespace_levels": "great_expectations=warning",
+        },
         "usage_data_collection": {"enabled": False},
     }
     parser = configparser.RawConfigParser()

@@ -61,11 +61,10 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[St
     processes = ProcessGroups(layout.processes, child_environment(settings, layout, ports), layout.logs)
     stack = Stack(settings, layout, ports, processes, AirflowApi(ports.airflow_url, layout.passwords))
     try:
-        processes.start("mlflow", mlflow_arguments(layout, ports))
+        processes.start("scheduler", [sys.executable, "-m", "ml.embedded.warm_scheduler"])
         processes.run("airflow-migrate", _airflow("db", "migrate"))
         processes.start("api-server", _airflow("api-server"))
-        # Its log server would listen on all interfaces (8793); logs are read from the files instead.
-        processes.start("scheduler", _airflow("scheduler", "--skip-serve-logs"))
+        processes.start("mlflow", mlflow_arguments(layout, ports))
         processes.start("dag-processor", _airflow("dag-processor"))
         _await_ready(stack)
         for pool in ONE_SLOT_POOLS:
