@@ -58,17 +58,27 @@ customer_trips as (
     group by customer_id
 ),
 
-pair_purchases as (
+described_purchases as (
     select
         purchases.*,
         trips.trips_ago,
         date_diff('day', purchases.order_date, $as_of_date) as days_ago,
-        date_diff('day', lag(purchases.order_date) over bought, purchases.order_date) as gap_days,
-        lag(trips.trips_ago) over bought - trips.trips_ago as gap_trips
+        products.subcategory,
+        products.category,
+        products.manufacturer_id
     from purchases
     inner join trips using (customer_id, order_date)
-    where (purchases.customer_id, purchases.product_id) in (select (customer_id, product_id) from asked_pairs)
-    window bought as (partition by purchases.customer_id, purchases.product_id order by purchases.order_date)
+    left join products using (product_id)
+),
+
+pair_purchases as (
+    select
+        described_purchases.*,
+        date_diff('day', lag(order_date) over bought, order_date) as gap_days,
+        lag(trips_ago) over bought - trips_ago as gap_trips
+    from described_purchases
+    semi join asked_pairs using (customer_id, product_id)
+    window bought as (partition by customer_id, product_id order by order_date)
 ),
 
 pair_habits as (
@@ -97,53 +107,47 @@ pair_habits as (
 
 subcategory_days as (
     select
-        purchases.customer_id,
-        products.subcategory,
-        purchases.order_date,
+        customer_id,
+        subcategory,
+        trips_ago,
+        days_ago,
         count(*) as count_products
-    from purchases
-    inner join products using (product_id)
-    where products.subcategory is not null
-    group by purchases.customer_id, products.subcategory, purchases.order_date
+    from described_purchases
+    where subcategory is not null
+    group by customer_id, subcategory, trips_ago, days_ago
 ),
 
 subcategory_habits as (
     select
-        days.customer_id,
-        days.subcategory,
-        min(date_diff('day', days.order_date, $as_of_date)) as subcategory_days_since_last_purchase,
-        sum(days.count_products) as count_subcategory_purchases,
-        count(*) / any_value(customer_trips.count_trips) as subcategory_trip_share,
-        sum(power(0.95, trips.trips_ago)) as subcategory_recency_weight,
-        (max(days.order_date) - min(days.order_date)) / nullif(count(*) - 1, 0) as mean_subcategory_gap_days
-    from subcategory_days as days
-    inner join trips using (customer_id, order_date)
-    inner join customer_trips using (customer_id)
-    group by days.customer_id, days.subcategory
+        customer_id,
+        subcategory,
+        min(days_ago) as subcategory_days_since_last_purchase,
+        sum(count_products) as count_subcategory_purchases,
+        count(*) as count_subcategory_trips,
+        sum(power(0.95, trips_ago)) as subcategory_recency_weight,
+        (max(days_ago) - min(days_ago)) / nullif(count(*) - 1, 0) as mean_subcategory_gap_days
+    from subcategory_days
+    group by customer_id, subcategory
 ),
 
 category_habits as (
     select
-        purchases.customer_id,
-        products.category,
-        sum(power(0.95, trips.trips_ago)) as category_recency_weight
-    from purchases
-    inner join products using (product_id)
-    inner join trips using (customer_id, order_date)
-    where products.category is not null
-    group by purchases.customer_id, products.category
+        customer_id,
+        category,
+        sum(power(0.95, trips_ago)) as category_recency_weight
+    from described_purchases
+    where category is not null
+    group by customer_id, category
 ),
 
 manufacturer_habits as (
     select
-        purchases.customer_id,
-        products.manufacturer_id,
-        sum(power(0.95, trips.trips_ago)) as manufacturer_recency_weight
-    from purchases
-    inner join products using (product_id)
-    inner join trips using (customer_id, order_date)
-    where products.manufacturer_id is not null
-    group by purchases.customer_id, products.manufacturer_id
+        customer_id,
+        manufacturer_id,
+        sum(power(0.95, trips_ago)) as manufacturer_recency_weight
+    from described_purchases
+    where manufacturer_id is not null
+    group by customer_id, manufacturer_id
 ),
 
 -- The store of most trips; ties go to the store with the later trip, then to the larger id.
@@ -203,7 +207,7 @@ final as (
         subcategory_habits.subcategory_days_since_last_purchase,
         subcategory_habits.subcategory_days_since_last_purchase
         / nullif(subcategory_habits.mean_subcategory_gap_days, 0) as subcategory_overdue_ratio,
-        coalesce(subcategory_habits.subcategory_trip_share, 0) as subcategory_trip_share,
+        coalesce(subcategory_habits.count_subcategory_trips, 0) / customer_trips.count_trips as subcategory_trip_share,
         coalesce(subcategory_habits.subcategory_recency_weight, 0) as subcategory_recency_weight,
         pair_habits.count_purchases / subcategory_habits.count_subcategory_purchases as share_of_subcategory,
         coalesce(category_habits.category_recency_weight, 0) as category_recency_weight,

@@ -14,7 +14,7 @@ from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.evaluate import open_cut
 from ml.recommender.features import FEATURES
-from ml.recommender.train import labelled_rows, reference_rows, sample_negatives
+from ml.recommender.train import rows_of_cut, sample_negatives
 from ml.settings import Settings, get_settings
 from ml.stores.operations import Operations, gate_verdicts
 from ml.stores.versions import Part, Version
@@ -44,11 +44,11 @@ def build_training_set(partition: date) -> dict[str, Any]:
     counts = {TRAINING_ROWS: 0, PROMOTION_ROWS: 0, REFERENCE_ROWS: 0}
     for cut_date in (*split.training, *split.promotion):
         cut = open_cut(connection, cut_date, config)
-        rows = labelled_rows(cut, feed, config)
+        rows, reference = rows_of_cut(cut, feed, config)
         tables = {PROMOTION_ROWS: rows}
         if cut_date in split.training:
             sampled = sample_negatives(rows, config.ranker.negatives_per_customer, config.seed)
-            tables = {TRAINING_ROWS: sampled, REFERENCE_ROWS: reference_rows(cut.history, feed, config)}
+            tables = {TRAINING_ROWS: sampled, REFERENCE_ROWS: reference}
         for table, content in tables.items():
             parts.append(store.write_part(table, cut_date.isoformat(), _as_arrow(content)))
             counts[table] += len(content)

@@ -107,8 +107,7 @@ class Baseline:
 def _fill(history: History, customers: list[str], codes: Integers, scores: Matrix, k: int) -> pd.DataFrame:
     """The k best scores of each customer; places that remain go to what is popular."""
     k = min(k, len(history.products))
-    rows, products = own_purchases.best_per_row(scores, k, history.popularity)
-    values = np.asarray(scores[rows, products]).ravel()
+    rows, products, values = own_purchases.best_per_row(scores, k, history.popularity)
     # Twice k popular products suffice: at most k of them have a place already.
     filler = history.popular_order[: 2 * k]
     filled = pd.DataFrame(

@@ -32,7 +32,7 @@ class CandidateConfig:
     bought_together: int = 30
     popular_in_store: int = 20
     popular: int = 20
-    together_days: int = 182
+    together_days: int = 91
     together_neighbours: int = 50
     together_min_baskets: int = 3
     together_max_basket: int = 100

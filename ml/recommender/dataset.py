@@ -21,17 +21,42 @@ Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Matrix: TypeAlias = sparse.csr_matrix
 
-_PURCHASES = """
-    select distinct customer_id, product_id, order_date
+# Ids become codes in the database: a million strings would take a second to bring into Python.
+_CUSTOMERS = """
+    create or replace temp table history_customers as
+    select customer_id, row_number() over (order by customer_id) - 1 as code
+    from (
+        select distinct customer_id from fct_order_lines
+        where is_merchandise and quantity > 0 and order_date < $as_of_date
+    )
+"""
+
+_CATALOGUE = """
+    create or replace temp table history_catalogue as
+    select product_id, row_number() over (order by product_id) - 1 as code
     from fct_order_lines
     where is_merchandise and quantity > 0 and order_date < $as_of_date
+    group by product_id
+    having count(distinct (customer_id, order_date)) >= $min_purchases
+"""
+
+_PURCHASES = """
+    select distinct history_customers.code as customer, coalesce(history_catalogue.code, -1) as product,
+           date_diff('day', lines.order_date, $as_of_date) as days_ago
+    from fct_order_lines as lines
+    inner join history_customers using (customer_id)
+    left join history_catalogue using (product_id)
+    where lines.is_merchandise and lines.quantity > 0 and lines.order_date < $as_of_date
 """
 
 _STORE_PURCHASES = """
-    select coalesce(store_id, '') as store_id, product_id, count(distinct customer_id)::double as count_customers
-    from fct_order_lines
+    select coalesce(lines.store_id, '') as store_id, history_catalogue.code as product,
+           count(distinct lines.customer_id)::double as count_customers
+    from fct_order_lines as lines
+    inner join history_catalogue using (product_id)
     where is_merchandise and quantity > 0 and order_date < $as_of_date and order_date >= $window_start
     group by all
+    order by all
 """
 
 # The store of most trips in the window; ties go to the store with the later trip, then to the larger id.
@@ -48,9 +73,17 @@ _HOME_STORES = """
 """
 
 _TRUTH = """
-    select distinct customer_id, product_id
-    from fct_order_lines
-    where is_merchandise and quantity > 0 and order_date >= $as_of_date and order_date < $end_date
+    with lines as (
+        select customer_id, product_id, order_date from fct_order_lines where is_merchandise and quantity > 0
+    )
+    select customer_id, product_id,
+           (customer_id, product_id) in (
+               select (customer_id, product_id) from lines where order_date < $as_of_date
+           ) as is_repeat
+    from (
+        select distinct customer_id, product_id from lines
+        where order_date >= $as_of_date and order_date < $end_date
+    )
     order by customer_id, product_id
 """
 
@@ -114,49 +147,47 @@ def read_history(connection: duckdb.DuckDBPyConnection, as_of_date: date, config
     Raises:
         DataFailed: Nothing was bought before the day, or nothing often enough to be recommended.
     """
-    bought = connection.execute(_PURCHASES, {"as_of_date": as_of_date}).df()
-    if bought.empty:
+    day = {"as_of_date": as_of_date}
+    connection.execute(_CUSTOMERS, day)
+    connection.execute(_CATALOGUE, {**day, "min_purchases": config.catalogue_min_purchases})
+    customers, products = _ids(connection, "history_customers"), _ids(connection, "history_catalogue")
+    if customers.empty:
         raise DataFailed(f"fct_order_lines: no purchase of merchandise before {as_of_date}")
-    counts = bought["product_id"].value_counts()
-    products = pd.Index(sorted(counts.index[counts >= config.catalogue_min_purchases]))
     if products.empty:
         raise DataFailed(
             f"fct_order_lines: before {as_of_date} no product was bought {config.catalogue_min_purchases} times"
         )
-    customer, customers = pd.factorize(bought["customer_id"], sort=True)
-    purchases, count_trips = _place_in_trips(bought, customer, products, as_of_date)
-    window = {"as_of_date": as_of_date, "window_start": as_of_date - timedelta(days=config.popularity_days)}
-    stores, store_popularity = _store_popularity(connection, window, products)
-    homes = connection.execute(_HOME_STORES, {"as_of_date": as_of_date}).df().set_index("customer_id")["store_id"]
+    purchases, count_trips = _place_in_trips(connection.execute(_PURCHASES, day).fetchnumpy(), len(customers))
+    window = {**day, "window_start": as_of_date - timedelta(days=config.popularity_days)}
+    stores, store_popularity = _store_popularity(connection, window, len(products))
+    homes = connection.execute(_HOME_STORES, day).df().set_index("customer_id")["store_id"]
     return History(
         as_of_date=as_of_date,
         connection=connection,
-        customers=pd.Index(customers),
+        customers=customers,
         products=products,
         purchases=purchases,
         count_trips=count_trips,
         popularity=_popularity(purchases, len(products), config.popularity_days),
-        home_store=stores.get_indexer(homes.reindex(customers)).astype(np.int64),
+        home_store=stores.get_indexer(pd.Index(homes.reindex(customers))).astype(np.int64),
         store_popularity=store_popularity,
     )
 
 
-def _place_in_trips(
-    bought: pd.DataFrame, customer: npt.NDArray[np.intp], products: pd.Index, as_of_date: date
-) -> tuple[Purchases, Integers]:
-    elapsed = pd.Timestamp(as_of_date) - pd.to_datetime(bought["order_date"])
-    days_ago: Integers = elapsed.dt.days.to_numpy().astype(np.int64)
+def _ids(connection: duckdb.DuckDBPyConnection, table: str) -> pd.Index:
+    """Ids of a table of codes, in the order of their codes."""
+    rows: pd.DataFrame = connection.table(table).order("code").df()
+    return pd.Index(rows.iloc[:, 0])
+
+
+def _place_in_trips(bought: dict[str, Integers], count_customers: int) -> tuple[Purchases, Integers]:
+    customer, product, days_ago = (bought[name].astype(np.int64) for name in ("customer", "product", "days_ago"))
     # One number per customer-day, ordered by customer and then from the newest day to the oldest.
     stride = int(days_ago.max()) + 1
-    trip_keys, trip = np.unique(customer.astype(np.int64) * stride + days_ago, return_inverse=True)
-    trip_customer = trip_keys // stride
-    count_trips = np.bincount(trip_customer)
+    trip_keys, trip = np.unique(customer * stride + days_ago, return_inverse=True)
+    count_trips = np.bincount(trip_keys // stride, minlength=count_customers).astype(np.int64)
     first_trip = np.concatenate([[0], np.cumsum(count_trips)[:-1]])
-    trips_ago = trip - first_trip[customer]
-    codes = products.get_indexer(pd.Index(bought["product_id"])).astype(np.int64)
-    return Purchases(customer.astype(np.int64), codes, trips_ago.astype(np.int64), days_ago), count_trips.astype(
-        np.int64
-    )
+    return Purchases(customer, product, (trip - first_trip[customer]).astype(np.int64), days_ago), count_trips
 
 
 def _popularity(purchases: Purchases, count_products: int, days: int) -> Floats:
@@ -168,19 +199,20 @@ def _popularity(purchases: Purchases, count_products: int, days: int) -> Floats:
 
 
 def _store_popularity(
-    connection: duckdb.DuckDBPyConnection, window: dict[str, date], products: pd.Index
+    connection: duckdb.DuckDBPyConnection, window: dict[str, date], count_products: int
 ) -> tuple[pd.Index, Matrix]:
     rows = connection.execute(_STORE_PURCHASES, window).df()
     store, stores = pd.factorize(rows["store_id"], sort=True)
-    product = products.get_indexer(rows["product_id"])
-    kept = product >= 0
-    values = rows["count_customers"].to_numpy(np.float64)[kept]
-    shape = (len(stores), len(products))
-    return pd.Index(stores), sparse.csr_matrix((values, (store[kept], product[kept])), shape=shape)
+    shape = (len(stores), count_products)
+    return pd.Index(stores), sparse.csr_matrix((rows["count_customers"], (store, rows["product"])), shape=shape)
 
 
 def read_truth(connection: duckdb.DuckDBPyConnection, as_of_date: date) -> pd.DataFrame:
-    """What each customer bought in the week from `as_of_date`: customer_id, product_id, once each."""
+    """What each customer bought in the week from `as_of_date`.
+
+    Returns:
+        customer_id, product_id, is_repeat (bought before the day); one row per pair.
+    """
     truth: pd.DataFrame = connection.execute(
         _TRUTH, {"as_of_date": as_of_date, "end_date": as_of_date + timedelta(days=7)}
     ).df()

@@ -36,19 +36,7 @@ def open_cut(connection: duckdb.DuckDBPyConnection, as_of_date: date, config: Re
     codes = history.customers.get_indexer(pd.Index(truth["customer_id"]))
     trips = np.where(codes >= 0, history.count_trips[codes], 0)
     truth = truth[trips >= config.split.min_trips].reset_index(drop=True)
-    before = _bought_before(connection, as_of_date).assign(is_repeat=True)
-    truth = truth.merge(before, on=["customer_id", "product_id"], how="left", validate="one_to_one")
-    truth["is_repeat"] = truth["is_repeat"].notna()
     return Cut(as_of_date, history, sorted(truth["customer_id"].unique()), truth)
-
-
-def _bought_before(connection: duckdb.DuckDBPyConnection, as_of_date: date) -> pd.DataFrame:
-    query = """
-        select distinct customer_id, product_id from fct_order_lines
-        where is_merchandise and quantity > 0 and order_date < $as_of_date
-    """
-    before: pd.DataFrame = connection.execute(query, {"as_of_date": as_of_date}).df()
-    return before
 
 
 def judge(cut: Cut, recommended: pd.DataFrame) -> Judged:

@@ -99,8 +99,9 @@ def add_features(history: History, pairs: pd.DataFrame, tables: FeatureTables) -
     Raises:
         DataFailed: A source of features lacks a column.
     """
+    pair_features = _pair_features(history, pairs, tables.pair_sql)
     joined = (
-        pairs.merge(_pair_features(history, pairs, tables.pair_sql), on=list(KEYS), how="left", validate="one_to_one")
+        pd.concat([pairs.reset_index(drop=True), pair_features], axis=1)
         .merge(
             _renamed(tables.customer, "customer_id", CUSTOMER_FEATURES, CUSTOMER_SERVICE),
             on="customer_id",
@@ -120,14 +121,23 @@ def add_features(history: History, pairs: pd.DataFrame, tables: FeatureTables) -
 
 
 def _pair_features(history: History, pairs: pd.DataFrame, pair_sql: str) -> pd.DataFrame:
-    history.connection.register("candidates", pairs[list(KEYS)])
+    """Pair features in the order of the pairs; the join is one to one."""
+    asked = pairs[list(KEYS)].assign(position=np.arange(len(pairs)))
+    history.connection.register("candidates", asked)
+    query = f"""
+        select features.* exclude (customer_id, product_id), candidates.position
+        from candidates inner join ({pair_sql}) as features using (customer_id, product_id)
+        order by candidates.position
+    """  # noqa: S608  # the declared SQL, not input
     try:
-        found = history.connection.execute(pair_sql, {"as_of_date": history.as_of_date}).df()
+        found = history.connection.execute(query, {"as_of_date": history.as_of_date}).df()
     finally:
         history.connection.unregister("candidates")
-    columns = _present(found, [*KEYS, *PAIR_FEATURES], "the pair SQL")
-    pair_features: pd.DataFrame = found[columns]
-    return pair_features
+    assert np.array_equal(found["position"], asked["position"]), (
+        f"the pair SQL gave {len(found)} rows for {len(pairs)} pairs; expected one for each"
+    )
+    features: pd.DataFrame = found[_present(found, list(PAIR_FEATURES), "the pair SQL")]
+    return features
 
 
 def _renamed(table: pd.DataFrame, key: str, names: Mapping[str, str], service: str) -> pd.DataFrame:

@@ -14,25 +14,29 @@ from ml.recommender.evaluate import Cut
 from ml.recommender.features import Feed, add_features
 
 
-def labelled_rows(cut: Cut, feed: Feed, config: RecommenderConfig) -> pd.DataFrame:
-    """All candidates of a cut's customers with features and label (bought in the week after the cut)."""
-    pairs = propose(cut.history, cut.customers, config)
-    bought = cut.truth[["customer_id", "product_id"]].assign(label=np.int8(1))
-    pairs = pairs.merge(bought, on=["customer_id", "product_id"], how="left", validate="one_to_one")
-    pairs["label"] = pairs["label"].fillna(0).astype(np.int8)
-    pairs.insert(0, "cut", cut.as_of_date)
-    return add_features(cut.history, pairs, feed(cut.history, pairs))
+def rows_of_cut(cut: Cut, feed: Feed, config: RecommenderConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candidates with features, for learning and for reference.
 
-
-def reference_rows(history: History, feed: Feed, config: RecommenderConfig) -> pd.DataFrame:
-    """Candidates with features of customers drawn from all that have a history, as scoring would see them.
-
-    Drift compares scored rows with these: labelled rows would not do, for they are of customers who bought.
+    Returns:
+        All candidates of the cut's customers with their label (bought in the week after the cut); and those of
+        customers drawn from all that have a history, as scoring would see them. Drift compares scored rows with
+        the second: the first are of customers who went on to buy.
     """
+    drawn = _drawn_customers(cut.history, config)
+    pairs = propose(cut.history, sorted({*cut.customers, *drawn}), config)
+    rows = add_features(cut.history, pairs, feed(cut.history, pairs))
+    rows.insert(0, "cut", cut.as_of_date)
+    bought = cut.truth[["customer_id", "product_id"]].assign(label=np.int8(1))
+    labelled = rows[rows["customer_id"].isin(cut.customers)]
+    labelled = labelled.merge(bought, on=["customer_id", "product_id"], how="left", validate="one_to_one")
+    labelled["label"] = labelled["label"].fillna(0).astype(np.int8)
+    return labelled, rows[rows["customer_id"].isin(drawn)].reset_index(drop=True)
+
+
+def _drawn_customers(history: History, config: RecommenderConfig) -> list[str]:
     draw = np.random.default_rng([config.seed, history.as_of_date.toordinal()])
-    chosen = np.sort(draw.permutation(len(history.customers))[: config.reference_customers])
-    pairs = propose(history, list(history.customers[chosen]), config)
-    return add_features(history, pairs, feed(history, pairs))
+    chosen = draw.permutation(len(history.customers))[: config.reference_customers]
+    return list(history.customers[np.sort(chosen)])
 
 
 def sample_negatives(rows: pd.DataFrame, per_customer: int, seed: int) -> pd.DataFrame:

@@ -20,8 +20,7 @@ def companions(history: History, config: CandidateConfig) -> Matrix:
     row, column, both = count_both.row[related], count_both.col[related], count_both.data[related]
     cosine = both / np.sqrt(count_each[row] * count_each[column])
     nearness = sparse.csr_matrix((cosine, (row, column)), shape=count_both.shape)
-    kept_row, kept_column = best_per_row(nearness, config.together_neighbours, history.popularity)
-    kept = np.asarray(nearness[kept_row, kept_column]).ravel()
+    kept_row, kept_column, kept = best_per_row(nearness, config.together_neighbours, history.popularity)
     return sparse.csr_matrix((kept, (kept_row, kept_column)), shape=nearness.shape)
 
 
@@ -46,8 +45,7 @@ def scores(own: Matrix, nearness: Matrix) -> Matrix:
 
 def propose(history: History, own: Matrix, together: Matrix, count: int) -> Pairs:
     """The best products that the customer never bought: rows of `own` and product codes."""
-    is_new = together.copy()
-    bought = own.astype(bool).multiply(together)
-    is_new = sparse.csr_matrix(is_new - bought)
+    is_new = sparse.csr_matrix(together - own.astype(bool).multiply(together))
     is_new.eliminate_zeros()
-    return best_per_row(is_new, count, history.popularity)
+    rows, products, _ = best_per_row(is_new, count, history.popularity)
+    return rows, products

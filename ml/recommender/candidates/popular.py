@@ -17,7 +17,7 @@ def propose_in_store(history: History, customers: Integers, count: int) -> Pairs
     """The most popular products of each customer's home store; none where the store sold nothing lately."""
     if history.store_popularity.shape[0] == 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    store_rows, products = best_per_row(history.store_popularity, count, history.popularity)
+    store_rows, products, _ = best_per_row(history.store_popularity, count, history.popularity)
     count_products = np.bincount(store_rows, minlength=history.store_popularity.shape[0])
     first_product = np.concatenate([[0], np.cumsum(count_products)[:-1]])
     homes = history.home_store[customers]
