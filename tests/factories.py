@@ -180,3 +180,10 @@ def _promotions(monday: date, products: int, seed: int) -> list[dict[str, object
 
 def _moment(day: date, minute: int) -> datetime:
     return datetime.combine(day, time(), tzinfo=UTC) + timedelta(minutes=minute)
+
+
+if __name__ == "__main__":
+    import sys
+
+    written = small_shop(Path(sys.argv[1]), date.fromisoformat(sys.argv[2]), int(sys.argv[3]))
+    print(f"wrote a generated shop of {sys.argv[3]} days to {written}")
