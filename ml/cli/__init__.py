@@ -29,6 +29,7 @@ _COMMANDS = {
     "recommend": "recommender",
     "promotions": "models",
     "rollback": "models",
+    "reconcile": "models",
     "monitor": "monitoring",
     "report": "monitoring",
     "alerts": "alerting",

@@ -12,6 +12,8 @@ from ml.settings import Settings, get_settings
 from ml.stores.operations import Operations
 from ml.stores.warehouse import open_marts
 
+_PARITY_RULE = "online_equals_offline"
+
 
 def materialize_features(partition: date) -> dict[str, Any]:
     """Apply changed declarations, bring the online store to the published marts, and check that both agree.
@@ -37,23 +39,26 @@ def materialize_features(partition: date) -> dict[str, Any]:
 
 
 def _check_parity(settings: Settings, partition: date) -> int:
-    from ml.stores.online_features import ONLINE_SERVICE, parity
+    """Number of customers compared."""
+    from ml.stores.online_features import ONLINE_SERVICE, distrust_online, parity
 
     operations = Operations.from_settings(settings)
-    incident: dict[str, Any] = {"kind": "parity_failed", "object": ONLINE_SERVICE, "rule": "online_equals_offline"}
     result = parity(settings, open_marts(settings))
-    if result.differences:
-        open_incident(
-            operations,
-            **incident,
-            partition=partition,
-            severity="alert",
-            title=f"{ONLINE_SERVICE}: {len(result.differences)} features differ between online and offline",
-            body="\n".join(result.differences),
-        )
-        raise DataFailed(f"{ONLINE_SERVICE}: online differs from offline: {'; '.join(result.differences)}")
-    close_incident(operations, **incident, partition=partition)
-    return result.sampled
+    if not result.differences:
+        close_incident(operations, kind="parity_failed", object=ONLINE_SERVICE, rule=_PARITY_RULE, partition=partition)
+        return result.sampled
+    distrust_online(settings)
+    open_incident(
+        operations,
+        kind="parity_failed",
+        object=ONLINE_SERVICE,
+        rule=_PARITY_RULE,
+        partition=partition,
+        severity="alert",
+        title=f"{ONLINE_SERVICE}: {len(result.differences)} features differ between online and offline",
+        body="\n".join(result.differences),
+    )
+    raise DataFailed(f"{ONLINE_SERVICE}: online differs from offline: {'; '.join(result.differences)}")
 
 
 @click.group(invoke_without_command=True)

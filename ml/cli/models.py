@@ -10,28 +10,47 @@ from ml.cli.tables import print_table
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
 from ml.stores import registry
+from ml.stores.mlflow_tracking import NOT_CONFIGURED
 from ml.stores.operations import Operations
 from ml.stores.operations import promotions as promotions_table
 from ml.stores.warehouse import open_marts
 
 
-def reconcile_registry(product: str, partition: date) -> dict[str, Any]:
-    """Make MLflow's alias say what the champion pointer says, and tell operators when it did not.
+def reconcile_registry(partition: date) -> dict[str, Any]:
+    """Make MLflow's alias say what each champion pointer says, and tell operators where it did not.
 
     Raises:
         ToolFailed: MLflow cannot be reached, so whether they differ is unknown.
     """
     settings = get_settings()
     operations = Operations.from_settings(settings)
-    incident: dict[str, Any] = {"kind": "registry_mismatch", "object": product, "rule": "alias_follows_pointer"}
-    differences = registry.reconcile(settings, product)
-    if differences:
-        title = f"{product}: MLflow's alias differed from the champion pointer"
-        body = "\n".join(differences)
-        open_incident(operations, **incident, partition=partition, severity="warn", title=title, body=body)
-    else:
-        close_incident(operations, **incident, partition=partition)
-    return {"product": product, "partition": partition.isoformat(), "differences": differences}
+    found = {}
+    for product in registry.products(settings):
+        incident = {"object": product, "rule": "alias_follows_pointer"}
+        differences = registry.reconcile(settings, product)
+        found[product] = differences
+        if differences:
+            open_incident(
+                operations,
+                kind="registry_mismatch",
+                **incident,
+                partition=partition,
+                severity="warn",
+                title=f"{product}: MLflow's alias differed from the champion pointer",
+                body="\n".join(differences),
+            )
+        else:
+            close_incident(operations, kind="registry_mismatch", **incident, partition=partition)
+    return {"partition": partition.isoformat(), "differences": found}
+
+
+@click.command()
+def reconcile() -> None:
+    """Make MLflow's champion alias follow the champion pointers."""
+    settings = get_settings()
+    for product, differences in reconcile_registry(open_marts(settings).target_day)["differences"].items():
+        for difference in differences or ["MLflow agrees" if settings.mlflow_tracking_uri else NOT_CONFIGURED]:
+            click.echo(f"{product}: {difference}")
 
 
 @click.command()

@@ -38,29 +38,56 @@ def definitions_hash(settings: Settings) -> str:
 
 
 def apply_if_changed(settings: Settings) -> bool:
-    """Write the declarations into the registry, only when they changed. Not for two processes at once.
+    """Write the declarations into the registry when they changed, or when the registry is missing or cut off.
+
+    Not for two processes at once.
 
     Returns:
         Whether something was applied.
     """
-    marker = features_dir(settings) / "applied.json"
-    wanted = definitions_hash(settings)
-    registry = features_dir(settings) / "registry.db"
-    if marker.exists() and registry.exists() and json.loads(marker.read_bytes())["definitions"] == wanted:
-        return False
     from feast import Project
     from feast.repo_operations import extract_objects_for_apply_delete, parse_repo
 
-    registry.parent.mkdir(parents=True, exist_ok=True)
+    marker = features_dir(settings) / "applied.json"
+    definitions = definitions_hash(settings)
+    applied = json.loads(marker.read_bytes()) if marker.exists() else {}
+    is_whole = bool(applied) and _registered(settings) == applied["registered"]
+    if is_whole and applied["definitions"] == definitions and online_path(settings).exists():
+        return False
+    if not is_whole:
+        _registry_path(settings).unlink(missing_ok=True)  # Feast writes it in place; it holds nothing but declarations
+    _registry_path(settings).parent.mkdir(parents=True, exist_ok=True)
     store = open_feature_store(settings, FEATURE_REPO)
     with _on_import_path(FEATURE_REPO):
         declared = parse_repo(FEATURE_REPO)
-    wanted_objects, stale, _, _ = extract_objects_for_apply_delete(store.project, store.registry, declared)
+    wanted, stale, _, _ = extract_objects_for_apply_delete(store.project, store.registry, declared)
     # The project is declared by feature_store.yaml, so parse_repo does not see it and would have it deleted.
     stale = [item for item in stale if not isinstance(item, Project)]
-    store.apply(wanted_objects, objects_to_delete=stale, partial=False)
-    write_durably(marker, json.dumps({"definitions": wanted}).encode())
+    store.apply(wanted, objects_to_delete=stale, partial=False)
+    write_durably(marker, json.dumps({"definitions": definitions, "registered": _registered(settings)}).encode())
     return True
+
+
+def online_path(settings: Settings) -> Path:
+    return features_dir(settings) / "online.db"
+
+
+def _registry_path(settings: Settings) -> Path:
+    return features_dir(settings) / "registry.db"
+
+
+def _registered(settings: Settings) -> list[str]:
+    """Names of what the registry holds; nothing when it cannot be read."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    if not _registry_path(settings).exists():
+        return []
+    store = open_feature_store(settings, FEATURE_REPO)
+    try:
+        held = [*store.list_entities(), *store.list_feature_views(), *store.list_feature_services()]
+    except DecodeError:
+        return []
+    return sorted(f"{type(item).__name__} {item.name}" for item in held)
 
 
 def open_feature_store(settings: Settings, offline_dir: Path) -> "FeatureStore":

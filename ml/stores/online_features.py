@@ -8,7 +8,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -109,13 +109,20 @@ def materialize(settings: Settings, marts: Marts) -> Materialization:
             "\n".join([definitions_hash(settings), *(part.sha256 for part in parts)]).encode()
         ).hexdigest()
         reached = Watermark(day.isoformat(), marts.version.id, inputs)
-        if held is not None and held.inputs == inputs and held.day == reached.day:
+        if not applied and held is not None and held.inputs == inputs and held.day == reached.day:
             return Materialization("unchanged", day, applied, 0)
         with offline_folder(settings, marts, [view], clock) as folder:
             interval_start = clock - (view.ttl or timedelta(days=36500))
             open_feature_store(settings, folder).materialize(interval_start, clock, feature_views=[ONLINE_VIEW])
         write_durably(_watermark_path(settings), json.dumps(asdict(reached)).encode())
     return Materialization("written", day, applied, pc.count_distinct(rows[ONLINE_KEY]).as_py())
+
+
+def distrust_online(settings: Settings) -> None:
+    """Have the next `materialize` of this day write everything again."""
+    held = watermark(settings)
+    if held is not None:
+        write_durably(_watermark_path(settings), json.dumps(asdict(replace(held, inputs=""))).encode())
 
 
 def check_rows(rows: pa.Table, features: Sequence[str], clock: datetime) -> None:

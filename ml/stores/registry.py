@@ -50,6 +50,11 @@ class ChampionChange:
     alias_problem: str | None
 
 
+def products(settings: Settings) -> list[str]:
+    """Products that have a champion."""
+    return sorted(path.parent.name for path in settings.shop_dir.glob("models/*/champion.json"))
+
+
 def load_champion(settings: Settings, product: str) -> ModelBundle | None:
     """The champion's bundle, held against the sha256 in the pointer; None before the first promotion."""
     current = champion(settings, product)

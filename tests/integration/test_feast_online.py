@@ -126,8 +126,7 @@ def test_parity_names_the_feature_that_differs_and_opens_an_incident_until_it_ag
     (incident,) = operations.rows(incidents, kind="parity_failed")
     assert (incident["object"], incident["state"]) == ("recommender_customer", "open")
     assert "9" not in incident["title"] + incident["body"].replace("91d", "")
-    marker.unlink()
-    assert materialize_features(day)["outcome"] == "written"
+    assert materialize_features(day)["outcome"] == "written"  # clearing the task mends it
     (incident,) = operations.rows(incidents, kind="parity_failed")
     assert incident["state"] == "closed"
     assert marts.version.id != changed.version.id
@@ -170,6 +169,27 @@ def test_declarations_are_applied_once(settings: Settings) -> None:
     registry = (features_dir(settings) / "registry.db").read_bytes()
     assert apply_if_changed(settings) is False
     assert (features_dir(settings) / "registry.db").read_bytes() == registry
-    (features_dir(settings) / "registry.db").unlink()
-    assert apply_if_changed(settings) is True
     assert open_feature_store(settings, features_dir(settings)).project == "shopwright_completejourney"
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 100, None])
+def test_a_registry_that_was_cut_off_or_removed_is_written_anew(settings: Settings, kept_bytes: int | None) -> None:
+    day = MONDAY - timedelta(days=1)
+    _publish(settings, MONDAY)
+    materialize_features(day)
+    registry = features_dir(settings) / "registry.db"
+    body = registry.read_bytes()
+    registry.unlink()
+    if kept_bytes is not None:
+        registry.write_bytes(body[:kept_bytes])
+    again = materialize_features(day)
+    assert (again["applied"], again["outcome"], again["parity_checked"]) == (True, "written", 2)
+
+
+def test_a_removed_online_database_is_filled_again(settings: Settings) -> None:
+    day = MONDAY - timedelta(days=1)
+    _publish(settings, MONDAY)
+    materialize_features(day)
+    (features_dir(settings) / "online.db").unlink()
+    assert materialize_features(day)["outcome"] == "written"
+    assert _online(settings, MONDAY)["left"] == (MONDAY, 0.0)

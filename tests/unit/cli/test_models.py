@@ -59,12 +59,14 @@ def test_rollback_tells_from_and_to_and_records_it(settings: Settings) -> None:
 def test_a_difference_from_mlflow_opens_an_incident_and_agreement_closes_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _promote(settings, 0.7)
     answers = [["MLflow's champion was not set; repaired"], []]
     monkeypatch.setattr(registry, "reconcile", lambda _settings, _product: answers.pop(0))
-    assert reconcile_registry("recommender", DAY)["differences"] == ["MLflow's champion was not set; repaired"]
+    found = reconcile_registry(DAY)["differences"]
+    assert found == {"recommender": ["MLflow's champion was not set; repaired"]}
     operations = Operations.from_settings(settings)
     (incident,) = operations.rows(incidents, kind="registry_mismatch")
     assert (incident["object"], incident["state"]) == ("recommender", "open")
-    reconcile_registry("recommender", DAY)
+    reconcile_registry(DAY)
     (incident,) = operations.rows(incidents, kind="registry_mismatch")
     assert incident["state"] == "closed"
