@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from ml.alerts.notify import deliver
 from ml.embedded.airflow_api import AirflowApi
 from ml.embedded.layout import Layout
 from ml.embedded.task_incidents import close_task_incidents, describe_error, open_task_incident
@@ -17,6 +18,7 @@ from ml.stores.operations import Operations
 
 _DEMO_DAYS = 2
 _IDLE_SECONDS = 1.0
+_CALLBACK_SECONDS = 5.0
 
 
 def report_task_failed(
@@ -78,6 +80,7 @@ def watch() -> None:
 
 
 def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
+    from ml.embedded.chain import StageFailed
     from ml.embedded.doctor import assert_fit, sole_owner
     from ml.embedded.lifecycle import run_lifecycle
     from ml.embedded.progress import Progress
@@ -93,7 +96,11 @@ def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
             with running_stack(settings, progress.line) as stack:
                 operations = Operations.from_settings(settings)
                 progress.line(f"ready: {stack.ports.airflow_url}, log-in in {stack.layout.passwords}")
-                run_lifecycle(stack, operations, replay_days, progress)
+                try:
+                    run_lifecycle(stack, operations, replay_days, progress)
+                except StageFailed:
+                    _tell_why(settings, operations)
+                    raise
                 for line in summary_lines(stack, operations, progress.stages):
                     click.echo(line)
                 while stays:
@@ -102,6 +109,12 @@ def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
         except KeyboardInterrupt:
             progress.line("ended; run the same command again to go on from here")
             raise SystemExit(EXIT_OK if stays else EXIT_TOOL_FAILED) from None
+
+
+def _tell_why(settings: Settings, operations: Operations) -> None:
+    """Print the alerts of a failed stage before everything ends; its callback may still be storing them."""
+    time.sleep(_CALLBACK_SECONDS)
+    deliver(operations, settings, console=click.echo)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -55,6 +55,11 @@ class Layout:
         return self.shop_dir / "run" / "processes.json"
 
     @property
+    def go_ahead(self) -> Path:
+        """Appears when Airflow's database is ready for the scheduler."""
+        return self.shop_dir / "run" / "database-is-ready"
+
+    @property
     def lock(self) -> Path:
         """Held by the one `up` of this state folder."""
         return self.shop_dir / "run" / "up.lock"

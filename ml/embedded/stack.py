@@ -61,8 +61,10 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[St
     processes = ProcessGroups(layout.processes, child_environment(settings, layout, ports), layout.logs)
     stack = Stack(settings, layout, ports, processes, AirflowApi(ports.airflow_url, layout.passwords))
     try:
-        processes.start("scheduler", [sys.executable, "-m", "ml.embedded.warm_scheduler"])
+        layout.go_ahead.unlink(missing_ok=True)
+        processes.start("scheduler", [sys.executable, "-m", "ml.embedded.warm_scheduler", str(layout.go_ahead)])
         processes.run("airflow-migrate", _airflow("db", "migrate"))
+        layout.go_ahead.touch()
         processes.start("api-server", _airflow("api-server"))
         processes.start("mlflow", mlflow_arguments(layout, ports))
         processes.start("dag-processor", _airflow("dag-processor"))

@@ -6,32 +6,28 @@ libraries are loaded here, none of our own modules, so that an edit is seen by t
 """
 
 import importlib
+import runpy
 import sys
-
-from ml.outcomes import ToolFailed
+import time
+from pathlib import Path
 
 LIBRARIES = ("great_expectations", "dbt.cli.main", "feast", "mlflow", "xgboost", "evidently")
-_MIGRATION_SECONDS = 180
+_POLL_SECONDS = 0.2
 
 
-def main() -> None:
-    """Import, wait until the database is migrated, and become the scheduler."""
+def main(go_ahead: Path) -> None:
+    """Import, wait for the file that says that Airflow's database is ready, and become the scheduler."""
     for library in LIBRARIES:
         try:
             importlib.import_module(library)
         except ImportError as error:  # the task that needs it will say so
             print(f"not loaded ahead: {library}: {error}", file=sys.stderr)  # noqa: T201 - goes to the scheduler's log
-    from airflow.__main__ import main as airflow
-    from airflow.utils.db import check_migrations
-
-    try:
-        check_migrations(_MIGRATION_SECONDS)  # type: ignore[no-untyped-call]
-    except TimeoutError:
-        raise ToolFailed(f"Airflow's database was not migrated within {_MIGRATION_SECONDS} s") from None
+    while not go_ahead.exists():
+        time.sleep(_POLL_SECONDS)
     # Its log server would listen on all interfaces (8793); logs are read from the files instead.
     sys.argv = ["airflow", "scheduler", "--skip-serve-logs"]
-    airflow()  # type: ignore[no-untyped-call]
+    runpy.run_module("airflow", run_name="__main__")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

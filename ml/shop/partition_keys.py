@@ -20,8 +20,8 @@ def last_day_of(partition_key: str | None) -> date:
     if partition_key is None:
         raise ValueError("this run has no partition key: start it with one, such as 2017-11-20 (see the DAG's page)")
     if not partition_key.startswith(_WEEK_PREFIX):
-        return date.fromisoformat(partition_key)
-    monday = datetime.strptime(partition_key, WEEK_FORMAT).replace(tzinfo=UTC).date()
+        return _parsed(partition_key, DAY_FORMAT)
+    monday = _parsed(partition_key, WEEK_FORMAT)
     if monday.weekday() != 0:
         raise ValueError(f"{partition_key}: a week is named by its Monday")
     return monday + timedelta(days=6)
@@ -31,3 +31,7 @@ def newest_full_week(day: date) -> str:
     """Key of the newest week (Monday to Sunday) that has ended by the end of a day."""
     sunday = day - timedelta(days=(day.weekday() + 1) % 7)
     return (sunday - timedelta(days=6)).strftime(WEEK_FORMAT)
+
+
+def _parsed(partition_key: str, key_format: str) -> date:
+    return datetime.strptime(partition_key, key_format).replace(tzinfo=UTC).date()
