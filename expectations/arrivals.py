@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -12,28 +11,20 @@ from great_expectations.expectations.expectation import Expectation
 
 from expectations.casting import Conformed, conform_text, conform_typed
 from expectations.conservation import assert_conserved, collapse_duplicates, count_late, with_bookkeeping
-from expectations.history import FEWEST_VALUES, RECENT_DAYS, nonzero, summarize
+from expectations.frames import accepted_frame, baseline, delivered_frame, judged_days, open_days
+from expectations.history import FEWEST_VALUES
 from expectations.structure import check_structure
 from expectations.suites.arrivals import ARRIVAL_SUITES
-from expectations.suites.arrivals.from_contract import (
-    DAY_ROWS,
-    EVENT_DAY,
-    NONZERO,
-    UNREADABLE,
-    Arrival,
-    History,
-)
+from expectations.suites.arrivals.from_contract import NONZERO, Arrival, History
 from expectations.validation import ACCEPTED, DAYS, DELIVERED, ROW, Finding, validate
 from expectations.verdicts import Gate, RuleResult, Status, Verdict
 from ml.settings import Settings
-from ml.shop.contract import CONTRACT, ColumnType, Table
+from ml.shop.contract import CONTRACT, Table
 from ml.stores.landing import Batch
 from ml.stores.quarantine import SetAside
 from ml.stores.raw import SET_ASIDE_SCHEMA, AcceptedBatch, raw_schema
 
 UNPARSED_RULE = "line_unparsed"
-_SPLIT_AFTER_DAYS = 14
-"""A first batch longer than this is compared with itself: its second half with its first."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +64,14 @@ def judge_batch(settings: Settings, batch: Batch, rows: pa.Table, unparsed: pa.T
 
 
 def _arrival(settings: Settings, batch: Batch, columns: Sequence[str], history: History) -> Arrival:
-    table = CONTRACT[batch.table]
-    open_days = [day for day in _days(batch.first_day, batch.last_day) if not settings.is_closed(day)]
     return Arrival(
-        table=table,
+        table=CONTRACT[batch.table],
         first_day=batch.first_day,
         last_day=batch.last_day,
         clock=settings.shop_clock(batch.last_day),
-        expected_day=max(open_days, default=None),
+        expected_day=max(open_days(settings, batch.first_day, batch.last_day), default=None),
         currency=settings.currency,
-        delivered=frozenset(columns) & {column.name for column in table.columns},
+        delivered=frozenset(columns) & {column.name for column in CONTRACT[batch.table].columns},
         is_text=batch.format == "text",
         history=history,
     )
@@ -100,15 +89,15 @@ def _judge_content(
     table = arrival.table
     suite = ARRIVAL_SUITES[table.name]
     delivered = _for(suite(arrival), (ROW, DELIVERED), rows.num_rows)
-    findings = validate(_delivered_frame(table, conformed), delivered)
+    findings = validate(delivered_frame(table, conformed), delivered)
     row_findings, failing = _claim_rows(findings, conformed)
     keep = pc.invert(pa.array(failing))
     kept = with_bookkeeping(table, conformed.rows.filter(keep), batch.id, batch.last_day, settings.zone)
     left = collapse_duplicates(table, kept)
 
-    judged_from, history = _baseline(table, batch, left, arrival.history)
+    judged_from, history = baseline(table, batch, left, arrival.history)
     arrival = replace(arrival, history=history)
-    frame, counted = _accepted_frame(table, left, judged_from), _judged_days(settings, batch, left, judged_from)
+    frame, counted = accepted_frame(table, left, judged_from), judged_days(settings, batch, left, judged_from)
     later = [
         *validate(frame, _enough_values(_for(suite(arrival), (ACCEPTED,), left.num_rows), frame)),
         *validate(counted, _for(suite(arrival), (DAYS,), len(counted))),
@@ -167,12 +156,14 @@ def refused(batch: Batch, rule: str, observed: str, expected: str) -> Judged:
     return Judged(batch, _verdict(batch, [RuleResult(rule, "batch", Status.FAILED, observed, expected)]))
 
 
+def unjudged(batch: Batch, problem: str) -> Judged:
+    """The verdict on a batch whose checks could not run at all."""
+    rule = RuleResult("judged", "batch", Status.UNKNOWN, f"nothing: {problem}", "a verdict")
+    return Judged(batch, _verdict(batch, [rule]))
+
+
 def _verdict(batch: Batch, rules: Sequence[RuleResult]) -> Verdict:
     return Verdict(Gate.ARRIVALS, batch.table, batch.id, batch.last_day, tuple(rules), rows_in=batch.rows)
-
-
-def _days(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
 def _for(expectations: Sequence[Expectation], scopes: tuple[str, ...], count_rows: int) -> list[Expectation]:
@@ -195,16 +186,6 @@ def _enough_values(expectations: Sequence[Expectation], frame: pd.DataFrame) -> 
     ]
 
 
-def _delivered_frame(table: Table, conformed: Conformed) -> pd.DataFrame:
-    # Great Expectations hashes and copies its frames. That is cheaper for dictionaries than for texts, where texts
-    # repeat: not in a column that is the key by itself.
-    texts = {column.name for column in table.columns if column.type is ColumnType.STRING}
-    frame: pd.DataFrame = conformed.rows.to_pandas(
-        categories=sorted(texts - {table.key[0]} if len(table.key) == 1 else texts)
-    )
-    return frame.assign(**{UNREADABLE.format(name): mask.to_pandas() for name, mask in conformed.unreadable.items()})
-
-
 def _claim_rows(findings: Sequence[Finding], conformed: Conformed) -> tuple[list[Finding], np.ndarray]:
     """Give each failing row to the first rule that it breaks, so that counts add up; also marks all failing rows."""
     deletes = pc.fill_null(pc.equal(conformed.rows.column("_op"), "delete"), False).to_numpy()
@@ -222,45 +203,6 @@ def _claim_rows(findings: Sequence[Finding], conformed: Conformed) -> tuple[list
             finding = replace(finding, positions=own, status=status, observed=f"{len(own):,} rows that do not")
         claimed.append(finding)
     return claimed, failing
-
-
-def _baseline(table: Table, batch: Batch, left: pa.Table, history: History) -> tuple[date, History]:
-    """From which day on the batch is judged against history; a long first batch brings its own history."""
-    days = (batch.last_day - batch.first_day).days + 1
-    if history.has_rows or table.event_time is None or days <= _SPLIT_AFTER_DAYS or left.num_rows == 0:
-        return batch.first_day, history
-    middle = batch.first_day + timedelta(days=days // 2)
-    event_date = pc.field("_event_date")
-    start, end = (pa.scalar(day, pa.date32()) for day in (middle - timedelta(days=RECENT_DAYS), middle))
-    earlier = left.filter((event_date >= start) & (event_date < end))
-    # Null shares are not compared within one batch: a column may have been introduced half-way.
-    return middle, replace(summarize(table, earlier), null_shares={}, has_rows=False)
-
-
-def _accepted_frame(table: Table, left: pa.Table, judged_from: date) -> pd.DataFrame:
-    """Event days as ordinals, and amounts without zeros from a day on (late rows are not judged by today's prices)."""
-    event_days = left.column("_event_date")
-    is_judged = pc.greater_equal(event_days, pa.scalar(judged_from, pa.date32()))
-    columns = {EVENT_DAY: _ordinals(event_days)}
-    for column in table.columns:
-        if column.is_amount:
-            values = nonzero(pc.if_else(is_judged, left.column(column.name), None))
-            columns[NONZERO.format(column.name)] = values.cast(pa.float64()).to_numpy()
-    return pd.DataFrame(columns)
-
-
-def _ordinals(days: pa.ChunkedArray) -> np.ndarray:
-    since_epoch: np.ndarray = days.cast(pa.int32()).to_numpy()
-    return since_epoch + date(1970, 1, 1).toordinal()
-
-
-def _judged_days(settings: Settings, batch: Batch, left: pa.Table, judged_from: date) -> pd.DataFrame:
-    """Rows per open day of the batch, days without rows included; of a long batch the recent days."""
-    start = max(judged_from, batch.last_day - timedelta(days=RECENT_DAYS - 1))
-    counts = pc.value_counts(left.column("_event_date"))
-    found = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
-    days = [day for day in _days(start, batch.last_day) if not settings.is_closed(day)]
-    return pd.DataFrame({DAY_ROWS: [found.get(day, 0) for day in days]}, dtype="int64")
 
 
 def _set_aside(batch: Batch, rows: pa.Table, unparsed: pa.Table, findings: Sequence[Finding]) -> tuple[SetAside, ...]:

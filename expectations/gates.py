@@ -6,9 +6,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
+from great_expectations.exceptions import GreatExpectationsError
 
-from expectations.arrivals import Judged, judge_batch, refused, unchanged
+from expectations.arrivals import Judged, judge_batch, refused, unchanged, unjudged
 from expectations.history import history_before
 from expectations.incidents import tell
 from expectations.marts import judge_staged
@@ -110,7 +113,14 @@ def _judge(settings: Settings, landing: Landing, raw: RawStore, batch: Batch, ac
         rows, unparsed = landing.read(batch), landing.read_unparsed(batch)
     except DataFailed as error:
         return refused(batch, "bytes_match_manifest", str(error), "the bytes that were landed")
-    return judge_batch(settings, batch, rows, unparsed, history_before(raw, CONTRACT[batch.table], batch.first_day))
+    try:
+        history = history_before(raw, CONTRACT[batch.table], batch.first_day)
+        return judge_batch(settings, batch, rows, unparsed, history)
+    except ToolFailed as error:
+        return unjudged(batch, str(error))
+    except (GreatExpectationsError, duckdb.Error, pa.ArrowException) as error:
+        # The message may quote a value, so only its kind is told.
+        return unjudged(batch, f"the gate raised {type(error).__name__}")
 
 
 def _arrival_of_required(operations: Operations, landed: Sequence[Batch], partition: date) -> list[Verdict]:

@@ -15,8 +15,8 @@ from expectations.suites.model_inputs.recommender import (
     CUSTOMERS,
     DUPLICATES,
     LABEL_CLASSES,
-    LABEL_NULLS,
     LABEL_SHARE,
+    LABEL_STRANGERS,
     LABEL_WEEKS,
     LARGEST_NULL_SHARE,
     MISSING_COLUMNS,
@@ -71,8 +71,8 @@ def _facts(
             count(*) - (select count(*) from (select distinct {key} from {_RELATION})) as {DUPLICATES},
             count(distinct "{config.key[0]}") as {CUSTOMERS},
             count(distinct "{config.cut}") as {LABEL_WEEKS},
-            count(*) - count("{config.label}") as {LABEL_NULLS},
-            count(distinct case when "{config.label}" in (0, 1) then "{config.label}" else -1 end) as {LABEL_CLASSES},
+            count(*) filter (coalesce("{config.label}" not in (0, 1), true)) as {LABEL_STRANGERS},
+            count(distinct "{config.label}") filter ("{config.label}" in (0, 1)) as {LABEL_CLASSES},
             coalesce(avg("{config.label}"::double), 0) as {LABEL_SHARE}
         from {_RELATION}
     """  # noqa: S608 - names of our own columns

@@ -16,7 +16,7 @@ CUSTOMERS = "customers"
 MISSING_COLUMNS = "missing_columns"
 AUDIT_COLUMNS = "audit_columns"
 LARGEST_NULL_SHARE = "largest_null_share"
-LABEL_NULLS = "label_nulls"
+LABEL_STRANGERS = "label_strangers"
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def recommender(config: ModelInputConfig) -> list[Expectation]:
             f"at least {config.fewest_label_weeks} label weeks",
             low=config.fewest_label_weeks,
         ),
-        fact_between(LABEL_NULLS, "label_nulls", "a label in every row", high=0),
-        fact_between(LABEL_CLASSES, "label_classes", "both labels, 0 and 1, and no other", low=2, high=2),
+        fact_between(LABEL_STRANGERS, "label_values", "0 rows whose label is not 0 or 1", high=0),
+        fact_between(LABEL_CLASSES, "label_classes", "both labels, 0 and 1", low=2, high=2),
         fact_between(LABEL_SHARE, "label_share", f"{low:.2%} to {high:.0%} of rows bought", low=low, high=high),
         fact_between(
             LARGEST_NULL_SHARE,
