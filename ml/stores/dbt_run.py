@@ -1,5 +1,6 @@
 """One `dbt build` in its own process, and what came of it."""
 
+import fcntl
 import json
 import re
 import subprocess
@@ -53,8 +54,6 @@ def build_scratch(
     """
     scratch = scratch_path(settings)
     scratch.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in scratch.parent.glob(f"{scratch.name}*"):
-        leftover.unlink()
     token = uuid4().hex
     artifacts = settings.shop_dir / "dbt" / "target"
     command = [
@@ -63,19 +62,25 @@ def build_scratch(
         *("--target-path", str(artifacts), "--log-path", str(settings.shop_dir / "dbt" / "logs")),
         *("--log-level-file", "none", "--exclude-resource-type", "unit_test"),
     ]
-    try:
-        finished = subprocess.run(
-            command,
-            env=_environment(settings, raw_version, target_day, token),
-            cwd=project_dir,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ToolFailed(f"dbt build did not finish within {_TIMEOUT_SECONDS} s") from error
+    with (scratch.parent / ".scratch.lock").open("a") as lock:
+        # dbt inherits the lock, so one whose parent was killed keeps the next build waiting until it ends.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in scratch.parent.glob(f"{scratch.name}*"):
+            leftover.unlink()
+        try:
+            finished = subprocess.run(
+                command,
+                env=_environment(settings, raw_version, target_day, token),
+                cwd=project_dir,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+                pass_fds=(lock.fileno(),),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ToolFailed(f"dbt build did not finish within {_TIMEOUT_SECONDS} s") from error
     run = DbtRun(scratch, artifacts / "manifest.json")
     results = _results_of(artifacts / "run_results.json", token)
     _judge(run, results, finished)
@@ -92,7 +97,7 @@ def _environment(settings: Settings, raw_version: str, target_day: date, token: 
         "SHOPWRIGHT_TIMEZONE": settings.timezone,
         "WAREHOUSE_RAW_VERSION": raw_version,
         "WAREHOUSE_TARGET_DAY": target_day.isoformat(),
-        # Written into dbt's artifacts: those of another run, such as one whose parent died, are told apart by it.
+        # dbt writes it into its artifacts, so that those of an earlier run are not taken for this one's.
         "DBT_ENV_CUSTOM_ENV_RUN": token,
     }
 

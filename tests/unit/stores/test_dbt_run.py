@@ -1,5 +1,6 @@
 """What a finished dbt process means. The process itself is run by the integration tests."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -137,4 +138,21 @@ def test_what_an_older_build_left_is_removed_first(finish: Any, settings: Settin
     for name in ("scratch.duckdb", "scratch.duckdb.wal"):
         (scratch.parent / name).write_text("left by a killed build")
     finish([], code=0)
-    assert list(scratch.parent.iterdir()) == []
+    assert list(scratch.parent.glob("scratch*")) == []
+
+
+def test_dbt_holds_the_scratch_database_even_when_its_parent_is_gone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inherited = []
+
+    def stand_in(command: list[str], pass_fds: tuple[int, ...], **_other: Any) -> None:
+        with (scratch_path(settings).parent / ".scratch.lock").open("a") as another, pytest.raises(BlockingIOError):
+            fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        inherited.extend(str(Path(f"/proc/self/fd/{number}").readlink()) for number in pass_fds)
+        raise subprocess.TimeoutExpired(command, 1)
+
+    monkeypatch.setattr(dbt_run.subprocess, "run", stand_in)
+    with pytest.raises(ToolFailed, match="did not finish"):
+        build_scratch(settings, "v000001-abc", date(2017, 11, 19))
+    assert inherited == [str(scratch_path(settings).parent / ".scratch.lock")]
