@@ -48,7 +48,10 @@ def reconcile_registry(partition: date) -> dict[str, Any]:
 def reconcile() -> None:
     """Make MLflow's champion alias follow the champion pointers."""
     settings = get_settings()
-    for product, differences in reconcile_registry(open_marts(settings).target_day)["differences"].items():
+    found = reconcile_registry(open_marts(settings).target_day)["differences"]
+    if not found:
+        click.echo("no model has been promoted yet")
+    for product, differences in found.items():
         for difference in differences or ["MLflow agrees" if settings.mlflow_tracking_uri else NOT_CONFIGURED]:
             click.echo(f"{product}: {difference}")
 

@@ -51,8 +51,8 @@ def apply_if_changed(settings: Settings) -> bool:
     marker = features_dir(settings) / "applied.json"
     definitions = definitions_hash(settings)
     applied = json.loads(marker.read_bytes()) if marker.exists() else {}
-    is_whole = bool(applied) and _registered(settings) == applied["registered"]
-    if is_whole and applied["definitions"] == definitions and online_path(settings).exists():
+    is_whole = bool(applied) and _registered(settings) == applied.get("registered")
+    if is_whole and applied.get("definitions") == definitions and online_path(settings).exists():
         return False
     if not is_whole:
         _registry_path(settings).unlink(missing_ok=True)  # Feast writes it in place; it holds nothing but declarations
