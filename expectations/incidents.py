@@ -6,11 +6,11 @@ from expectations.verdicts import Gate, RuleResult, Status, Verdict
 from ml.alerts.incidents import close_incident, open_incident
 from ml.stores.operations import Operations, incidents
 
-FAILED = "gate_failed"
-UNKNOWN = "gate_unknown"
-SET_ASIDE = "rows_set_aside"
-_KIND_OF = {Status.FAILED: FAILED, Status.UNKNOWN: UNKNOWN, Status.SET_ASIDE: SET_ASIDE}
-_SEVERITY_OF = {FAILED: "alert", UNKNOWN: "unknown", SET_ASIDE: "warn"}
+FAILED_KIND = "gate_failed"
+UNKNOWN_KIND = "gate_unknown"
+SET_ASIDE_KIND = "rows_set_aside"
+_KIND_OF = {Status.FAILED: FAILED_KIND, Status.UNKNOWN: UNKNOWN_KIND, Status.SET_ASIDE: SET_ASIDE_KIND}
+_SEVERITY_OF = {FAILED_KIND: "alert", UNKNOWN_KIND: "unknown", SET_ASIDE_KIND: "warn"}
 _NEXT_STEP = {
     Gate.ARRIVALS: "The batch is kept in landing and nothing of it was published. Correct it at the source and ingest "
     "the day again. `shopwright gates` shows the whole verdict.",
@@ -37,13 +37,13 @@ def object_of(verdict: Verdict) -> str:
 
 def _open(operations: Operations, verdict: Verdict, rule: RuleResult) -> None:
     kind = _KIND_OF[rule.status]
-    if kind == SET_ASIDE:
+    if kind == SET_ASIDE_KIND:
         if verdict.status is not Status.PASSED or not verdict.rows_quarantined:
             return  # the batch as a whole was held, and its own incident says so
         title = f"{verdict.object}: {rule.rows:,} rows set aside by {rule.rule}"
         step = _SET_ASIDE_STEP
     else:
-        outcome = "failed" if kind == FAILED else "could not be judged"
+        outcome = "failed" if kind == FAILED_KIND else "could not be judged"
         title = f"{verdict.object} {outcome} the {verdict.gate.value} gate on {verdict.partition}: {rule.rule}"
         step = _NEXT_STEP[verdict.gate]
     open_incident(

@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 from great_expectations.expectations.expectation import Expectation
 
-from expectations.suites.marts.core import audit_demographics, dim_customers, dim_products, fct_order_lines, fct_orders
+from expectations.suites.marts.facts_and_dimensions import (
+    audit_demographics,
+    dim_customers,
+    dim_products,
+    fct_order_lines,
+    fct_orders,
+)
 from expectations.suites.marts.features import feat_customer, feat_product
 from expectations.suites.marts.monitoring import fct_row_conservation
 from expectations.suites.marts.staged import StagedMart

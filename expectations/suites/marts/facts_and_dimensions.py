@@ -1,4 +1,4 @@
-"""What the core marts must be like. Keys and relations are dbt's to test."""
+"""What facts and dimensions must be like. Keys and relations are dbt's to test."""
 
 from great_expectations.expectations.expectation import Expectation
 
