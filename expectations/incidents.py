@@ -65,5 +65,5 @@ def _close_recovered(operations: Operations, verdict: Verdict) -> None:
         if kind not in _SEVERITY_OF or _KIND_OF.get(now.get(rule, Status.PASSED)) == kind:
             continue
         # A rule that the verdict does not name was not checked, unless the batch passed as a whole.
-        if rule in now or (verdict.status is Status.PASSED and rule != "arrived"):
+        if rule in now or verdict.status is Status.PASSED:
             close_incident(operations, kind=kind, object=object_of(verdict), rule=rule, partition=verdict.partition)
