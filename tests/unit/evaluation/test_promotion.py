@@ -38,7 +38,7 @@ def _challenge(**changes: Any) -> Challenge:
 
 def _judged(ndcg: list[float], coverage: float = 0.2) -> Judged:
     rows = pd.DataFrame({"cut": "2024-01-01", "customer_id": [f"c{number}" for number in range(len(ndcg))]})
-    return Judged(rows.assign(**{name: ndcg for name in METRICS}), coverage)
+    return Judged(rows.assign(**dict.fromkeys(METRICS, ndcg)), coverage)
 
 
 def _by_name(rules: list[Rule]) -> dict[str, Rule]:

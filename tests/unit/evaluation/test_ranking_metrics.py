@@ -19,9 +19,9 @@ def test_one_customer_by_hand() -> None:
     truth = _truth(("c", "a", True), ("c", "b", False), ("c", "z", True))
     found = judge_rankings(_shown("c", "a", "x", "b", "y"), truth).iloc[0]
     assert found["recall"] == pytest.approx(2 / 3)
-    # (1 + 1/2) / (1 + 0.63093 + 1/2)
+    # Gains 1 and a half, over those of three hits at the top.
     assert found["ndcg"] == pytest.approx(1.5 / 2.13093, abs=1e-5)
-    # (1/1 + 2/3) / 3
+    # Precision 1 at the first hit and two thirds at the second, over three products.
     assert found["average_precision"] == pytest.approx(0.55556, abs=1e-5)
     assert found["hit"] == 1.0
 
