@@ -37,7 +37,7 @@ class Run:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """The newest try of a task in a run."""
+    """The newest try of a task in a run. `pid` is its process while it runs."""
 
     dag_id: str
     run_id: str
@@ -46,6 +46,7 @@ class TaskRun:
     try_number: int
     started_at: datetime | None
     ended_at: datetime | None
+    pid: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -202,4 +203,5 @@ def _task_run(raw: dict[str, Any]) -> TaskRun:
         raw["try_number"],
         _moment(raw.get("start_date")),
         _moment(raw.get("end_date")),
+        raw.get("pid"),
     )

@@ -10,6 +10,7 @@ from ml.stores.operations import Operations, gate_verdicts, incidents, monitor_s
 from ml.stores.versions import VersionStore
 
 _WIDTH = 100
+_METRICS = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10", "coverage")
 
 
 def summary_lines(stack: Stack, operations: Operations, stages: Sequence[tuple[str, float]]) -> Iterator[str]:
@@ -73,14 +74,15 @@ def _promotion(operations: Operations) -> Iterator[str]:
 
 
 def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
-    """A line per model, when the verdict holds a table of metrics per model."""
-    per_model = {name: values for name, values in metrics.items() if isinstance(values, dict)}
-    if per_model:
-        yield "  Quality on the same weeks"
-    for name, values in per_model.items():
-        told = "  ".join(f"{metric} {_number(value)}" for metric, value in values.items() if isinstance(value, float))
-        if told:
-            yield f"    {name:<28} {told}"
+    """A line per model: the ranker, the baselines, and the champion where it was judged too."""
+    per_model = {
+        name: values for name, values in metrics.items() if isinstance(values, dict) and "ndcg_at_10" in values
+    }
+    if not per_model:
+        return
+    yield f"  {'Quality on the same weeks':<28}" + "".join(f"{name:>20}" for name in _METRICS)
+    for name, values in sorted(per_model.items(), key=lambda item: -item[1]["ndcg_at_10"]):
+        yield f"    {name:<26}" + "".join(f"{_number(values.get(metric)):>20}" for metric in _METRICS)
 
 
 def _monitors(operations: Operations) -> Iterator[str]:
@@ -123,5 +125,5 @@ def _pages(stack: Stack) -> Iterator[str]:
 
 def _number(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return f"{value:,.0f}" if value.is_integer() else f"{value:.4f}"
     return "-" if value is None else str(value)
