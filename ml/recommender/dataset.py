@@ -177,7 +177,8 @@ def read_history(connection: duckdb.DuckDBPyConnection, as_of_date: date, config
 def _ids(connection: duckdb.DuckDBPyConnection, table: str) -> pd.Index:
     """Ids of a table of codes, in the order of their codes."""
     rows: pd.DataFrame = connection.table(table).order("code").df()
-    return pd.Index(rows.iloc[:, 0])
+    ids: pd.Index = pd.Index(rows.iloc[:, 0])
+    return ids
 
 
 def _place_in_trips(bought: dict[str, Integers], count_customers: int) -> tuple[Purchases, Integers]:

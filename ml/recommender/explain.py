@@ -46,8 +46,8 @@ class Theme:
 
 
 def _say_habit(row: Row) -> str | None:
-    count = row["count_purchases"]
-    return f"You bought it {count:.0f} times" if count >= 2 else None
+    count, since = row["count_purchases"], row["days_since_last_purchase"]
+    return f"You bought it {count:.0f} times, the last time {_days(since)} ago" if count >= 2 else None
 
 
 def _say_lately(row: Row) -> str | None:
