@@ -21,6 +21,7 @@ from ml.settings import Settings
 from ml.stores.bundles import REFERENCE, load_bundle
 from ml.stores.durable import write_durably
 from ml.stores.operations import Operations, monitor_states
+from ml.stores.registry import champion
 from ml.stores.shown import SCORED, SHOWN, ShownDay, ShownStore
 from ml.stores.warehouse import open_marts
 
@@ -78,6 +79,8 @@ def _judge_drift(watch: Watch, day: ShownDay, config: DriftConfig) -> Drift | No
 
 
 def _nothing_shown(watch: Watch, partition: date) -> MonitorState:
+    if champion(watch.settings, watch.product) is None:
+        return unknown("data_drift", watch.product, "there is no champion yet", expected=True)
     newest = watch.shown.newest_published()
     if newest is not None and newest > partition + _DAY:
         return unknown("data_drift", watch.product, "a later day's recommendations were published first", expected=True)

@@ -17,6 +17,7 @@ from ml.outcomes import DataFailed
 from ml.settings import Settings
 from ml.stores.bundles import save_bundle
 from ml.stores.operations import Operations, incidents, monitor_states
+from ml.stores.registry import promote as promote_version
 from ml.stores.versions import VersionStore
 
 DAY = date(2017, 11, 20)
@@ -170,8 +171,20 @@ def test_a_damaged_bundle_is_unknown_and_fails_the_step(settings, operations):
     assert open_rules(operations) == {("drift", "can_be_judged", "unknown")}
 
 
+def test_a_baseline_learnt_from_no_window_and_tells_nobody(settings, operations):
+    manifest = {"kind": "baseline", "trained_partition": "2017-11-19", "features": []}
+    publish(settings, window(2), model=save_bundle(settings, "recommender", manifest, {}).version)
+    assert monitoring.check_drift(DAY)["state"] == "unknown"
+    assert "is a baseline" in operations.rows(monitor_states)[0]["detail"]["why"]
+    assert open_rules(operations) == set()
+
+
 def test_nothing_published_for_the_day_is_unknown_unless_a_later_day_was_first(settings, operations):
-    publish(settings, window(2))
+    monitoring.check_drift(DAY)
+    assert open_rules(operations) == set()  # there is no champion yet
+    publish(
+        settings, window(2), model=promote_version(settings, "recommender", save_model(settings), DAY).champion.version
+    )
     monitoring.check_drift(DAY - timedelta(days=1))
     assert open_rules(operations) == set()
     monitoring.check_drift(DAY + timedelta(days=1))
