@@ -4,19 +4,15 @@ Every expectation of our suites carries in its `meta` the rule's name, its scope
 (see `rule_meta`). Results hold counts and positions only: failing values are left out by the result format.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Any
 
+import great_expectations as gx
 import numpy as np
 import pandas as pd
-
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-
-import great_expectations as gx
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
 from great_expectations.data_context import EphemeralDataContext
 from great_expectations.data_context.types.base import ProgressBarsConfig

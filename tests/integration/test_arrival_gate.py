@@ -371,3 +371,20 @@ def test_an_unknown_check_is_told_apart_from_a_failed_one(shop, monkeypatch):
     before = raw_version()
     assert ingest("--day", str(DAY)) == EXIT_TOOL_FAILED
     assert raw_version() == before
+
+
+def test_a_crash_between_verdict_and_publication_is_mended_by_running_again(shop, monkeypatch):
+    def killed(*_):
+        raise ToolFailed("the process was killed")
+
+    before = raw_version()
+    monkeypatch.setattr(RawStore, "append", killed)
+    assert ingest("--day", str(DAY)) == EXIT_TOOL_FAILED
+    assert raw_version() == before
+    monkeypatch.undo()
+    for name, value in _environment(shop.parent).items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    assert ingest("--day", str(DAY)) == EXIT_OK
+    assert raw_version() != before
+    assert verdict("orders")["rows_published"] == len(raw_rows("orders", verdict("orders")["batch_id"]))
+    assert_conserved()
