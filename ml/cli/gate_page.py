@@ -17,7 +17,7 @@ _STYLE = """
 body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 32px 24px 64px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 32px 0 10px; }
-p { color: var(--soft); margin: 0 0 16px; }
+p { color: var(--soft); margin: 18px 0 8px; } h1 + p { margin-top: 0; }
 details, .row { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; margin: 6px 0; }
 summary { display: grid; grid-template-columns: 92px 1.2fr 2fr repeat(4, 1fr); gap: 12px; padding: 9px 14px; }
 summary { cursor: pointer; align-items: baseline; } summary .n { text-align: right; }
@@ -26,7 +26,7 @@ code { font: 12.5px ui-monospace, monospace; overflow-wrap: anywhere; }
 table { width: 100%; border-collapse: collapse; border-top: 1px solid var(--line); font-size: 13.5px; }
 td, th { text-align: left; padding: 5px 14px; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 500; }
-.tag { border-radius: 99px; padding: 1px 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
+.tag { border-radius: 99px; justify-self: start; padding: 1px 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
 .passed { background: #d8f3e0; color: #0d5a2b; } .failed { background: #fbdcdc; color: #8d1414; }
 .unknown { background: #ece2fb; color: #4f1f9c; } .set_aside, .warned { background: #fcefcf; color: #7a5200; }
 """
