@@ -26,7 +26,8 @@ code { font: 12.5px ui-monospace, monospace; overflow-wrap: anywhere; }
 table { width: 100%; border-collapse: collapse; border-top: 1px solid var(--line); font-size: 13.5px; }
 td, th { text-align: left; padding: 5px 14px; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 500; }
-.tag { border-radius: 99px; justify-self: start; padding: 1px 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
+.tag { border-radius: 99px; padding: 1px 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
+.tag { justify-self: start; }
 .passed { background: #d8f3e0; color: #0d5a2b; } .failed { background: #fbdcdc; color: #8d1414; }
 .unknown { background: #ece2fb; color: #4f1f9c; } .set_aside, .warned { background: #fcefcf; color: #7a5200; }
 """
