@@ -19,6 +19,25 @@ from ml.stores.operations import Operations, alerts, incident_sightings, inciden
 
 Severity = Literal["warn", "alert", "unknown"]
 
+KINDS = frozenset(
+    {
+        "bias",
+        "delivery_failed",
+        "drift",
+        "feature_changed",
+        "gate_failed",
+        "gate_unknown",
+        "parity_failed",
+        "performance",
+        "promotion_refused",
+        "registry_mismatch",
+        "rows_set_aside",
+        "scrub_failed",
+        "task_failed",
+    }
+)
+"""Every kind has a runbook of its name in docs/runbooks/."""
+
 REMIND_AFTER = timedelta(days=1)
 _BADNESS = {"warn": 0, "unknown": 1, "alert": 2}
 _TITLE_LIMIT = 200
@@ -59,6 +78,7 @@ def open_incident(
     Returns:
         True when an alert was stored: the incident is new, worse than before, or due for a reminder.
     """
+    assert kind in KINDS, f"{kind} is no kind of incident; the kinds are {', '.join(sorted(KINDS))}"
     key = _Key(kind, object, rule)
     told = {"severity": severity, "title": _one_line(title), "body": body.strip()[:_BODY_LIMIT]}
     for _attempt in range(_RACE_ATTEMPTS):
