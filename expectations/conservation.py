@@ -50,14 +50,17 @@ def _row_hashes(table: Table, rows: pa.Table) -> pa.ChunkedArray:
 
 
 def collapse_duplicates(table: Table, rows: pa.Table) -> pa.Table:
-    """One row per key: the newest `updated_at`, then the largest content hash, then the first delivered."""
+    """One row per key: the newest `updated_at`, then a delete, then the largest content hash, then the first delivered.
+
+    Staging keeps the same one of rows that arrive in different batches.
+    """
     key = ", ".join(f'"{name}"' for name in table.key)
     with duckdb.connect() as connection:
         connection.register("accepted", rows)
         repeated = f"select 1 from accepted group by {key} having count(*) > 1 limit 1"  # noqa: S608
         if not connection.sql(repeated).fetchall():
             return rows
-        numbered = rows.select([*table.key, "updated_at", "_row_hash"]).append_column(
+        numbered = rows.select([*table.key, "updated_at", "_op", "_row_hash"]).append_column(
             "position", pa.array(range(rows.num_rows), pa.int64())
         )
         connection.register("numbered", numbered)
@@ -65,7 +68,8 @@ def collapse_duplicates(table: Table, rows: pa.Table) -> pa.Table:
             f"""
             select position from numbered
             qualify row_number() over (
-                partition by {key} order by updated_at desc nulls last, _row_hash desc, position
+                partition by {key}
+                order by updated_at desc nulls last, coalesce(_op = 'delete', false) desc, _row_hash desc, position
             ) = 1
             order by position
             """  # noqa: S608

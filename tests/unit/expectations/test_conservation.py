@@ -82,6 +82,12 @@ def test_without_a_change_time_the_content_decides_in_any_order():
     assert len(kept[0]) == 1
 
 
+@pytest.mark.parametrize("amounts", [(1, 2), (2, 1)])  # whichever of the two has the larger content hash
+def test_of_equally_new_changes_a_delete_stays(amounts):
+    rows = booked(order(amount=amounts[0], _op="delete"), order(amount=amounts[1], _op="upsert"))
+    assert collapse_duplicates(ORDERS, rows).column("_op").to_pylist() == ["delete"]
+
+
 def test_a_key_is_all_of_its_columns_and_order_is_kept():
     first, second = ({"coupon_id": "u", "campaign_id": "g", "product_id": name} for name in ("z", "a"))
     kept = collapse_duplicates(COUPONS, booked(first, second, first, table=COUPONS))
