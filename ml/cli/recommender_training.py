@@ -50,6 +50,8 @@ def build_training_set(partition: date) -> dict[str, Any]:
             sampled = sample_negatives(rows, config.ranker.negatives_per_customer, config.seed)
             tables = {TRAINING_ROWS: sampled, REFERENCE_ROWS: reference}
         for table, content in tables.items():
+            if content.empty:
+                continue  # a cut so early that nobody has shopped often enough yet
             parts.append(store.write_part(table, cut_date.isoformat(), _as_arrow(content)))
             counts[table] += len(content)
     if not counts[TRAINING_ROWS] or not counts[PROMOTION_ROWS]:
