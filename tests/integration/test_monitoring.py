@@ -233,6 +233,25 @@ def test_past_recommendations_are_judged_when_their_week_has_ended(settings, ope
     assert open_rules(operations) == set()
 
 
+def test_a_week_is_not_judged_before_its_last_day_whatever_else_has_landed(settings, operations):
+    publish(settings, window(2))
+    monitoring.check_performance(DAY)
+    publish_marts(settings, served=lambda _number: True, target_day=WEEK_END + timedelta(days=5))
+    early = monitoring.check_performance(WEEK_END - timedelta(days=1))
+    assert (early["state"], list(early["judged"])) == ("unknown", ["2017-11-26"])
+    assert monitoring.check_performance(WEEK_END)["state"] == "ok"
+
+
+def test_a_week_that_was_judged_is_not_judged_again_on_a_later_day(settings, operations):
+    publish(settings, window(2))
+    monitoring.check_performance(DAY)
+    publish_marts(settings, served=lambda _number: True)
+    monitoring.check_performance(WEEK_END)
+    publish_marts(settings, served=lambda _number: False, target_day=WEEK_END + timedelta(days=1))
+    assert set(monitoring.check_performance(WEEK_END + timedelta(days=1))["judged"]) == {"2017-11-28"}
+    assert states(operations, monitor="performance", partition="2017-11-27") == {"recommender": "ok"}
+
+
 def test_a_week_that_was_missed_is_judged_later_under_its_own_day(settings, operations):
     publish(settings, window(2))
     monitoring.check_performance(DAY)

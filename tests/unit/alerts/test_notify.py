@@ -72,10 +72,10 @@ def operations(configure, clock) -> Operations:
     return operations
 
 
-def tell(operations: Operations, rule: str) -> None:
+def tell(operations: Operations, rule: str, kind: str = "gate_failed") -> None:
     open_incident(
         operations,
-        kind="gate_failed",
+        kind=kind,
         object="order_lines",
         rule=rule,
         partition=DAY,
@@ -141,6 +141,14 @@ def test_after_the_last_attempt_it_is_failed_and_an_incident_says_so_without_end
     opened = operations.rows(incidents, state="open", kind="delivery_failed")
     assert [(row["object"], row["rule"]) for row in opened] == [("1-json", "alerts_are_delivered")]
     assert [row["attempts"] for row in operations.rows(alerts)] == [9, 9]
+
+
+def test_an_alert_of_a_broken_route_that_cannot_be_sent_opens_nothing(configure, clock, run, receivers):
+    operations = Operations.from_settings(configure())
+    tell(operations, "alerts_are_delivered", kind="delivery_failed")
+    receivers.down = {"1-json"}
+    assert run(policy=DeliveryPolicy(max_rounds=3))["failed"] == 1
+    assert [row["object"] for row in operations.rows(incidents)] == ["order_lines"]
 
 
 def test_a_broken_route_is_not_asked_again_for_each_alert_of_a_call(operations, run, receivers):

@@ -65,7 +65,8 @@ def test_a_day_that_could_not_be_judged_closes_nothing(operations):
 
 def test_an_expected_unknown_neither_opens_nor_closes(operations):
     tell(operations, performance("alert"))
-    before = tell(operations)
+    before = tell(operations, unknown("performance", "recommender", "too few customers", expected=False))
+    assert len(before) == 2
     waiting = unknown("performance", "recommender", "not yet mature", expected=True)
     assert tell(operations, waiting, day=21) == before
 

@@ -6,6 +6,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from ml.fairness.audit import FairnessConfig
 from ml.monitoring.performance import PerformanceConfig, Purchases, judge_groups, judge_performance, read_purchases
 
 CONFIG = PerformanceConfig(min_customers=2, min_past=3, draws=200)
@@ -86,3 +87,16 @@ def test_groups_without_demographics_are_unknown_and_that_is_expected():
     per_customer = pd.DataFrame({"customer_id": ["ann"], "hit": [1.0], "ndcg": [1.0]})
     (state,) = judge_groups("recommender", per_customer, pd.DataFrame(), CONFIG.fairness)
     assert (state.state, state.is_failure) == ("unknown", False)
+
+
+def test_those_who_did_not_tell_are_one_group_once():
+    config = FairnessConfig(min_customers=2, draws=50)
+    per_customer = pd.DataFrame({"customer_id": list("abcdef"), "hit": [1.0, 1.0, 1.0, 1.0, 0.0, 0.0], "ndcg": 1.0})
+    told = pd.DataFrame({"customer_id": list("abcd"), "age_band": ["young", "young", "old", "old"]})
+    gaps = {state.object: state.value for state in judge_groups("recommender", per_customer, told, config)}
+    assert gaps == {
+        "recommender: hit by age_band": 0.0,
+        "recommender: ndcg by age_band": 0.0,
+        "recommender: hit by has_demographics": 1.0,
+        "recommender: ndcg by has_demographics": 0.0,
+    }
