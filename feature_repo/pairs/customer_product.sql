@@ -18,7 +18,10 @@ order_lines as (
 ),
 
 asked_pairs as (
-    select distinct customer_id, product_id from candidates
+    select distinct
+        customer_id,
+        product_id
+    from candidates
 ),
 
 asked_customers as (
@@ -26,58 +29,85 @@ asked_customers as (
 ),
 
 products as (
-    select product_id, subcategory, category, manufacturer_id from dim_products
+    select
+        product_id,
+        subcategory,
+        category,
+        manufacturer_id
+    from dim_products
 ),
 
 purchases as (
     select
-        customer_id,
-        product_id,
-        order_date,
-        sum(quantity) as quantity,
-        sum(amount_cents) as amount_cents,
-        sum(coalesce(discount_cents, 0)) as discount_cents
+        order_lines.customer_id,
+        order_lines.product_id,
+        order_lines.order_date,
+        sum(order_lines.quantity) as quantity,
+        sum(order_lines.amount_cents) as amount_cents,
+        sum(coalesce(order_lines.discount_cents, 0)) as discount_cents
     from order_lines
-    where customer_id in (select customer_id from asked_customers)
-    group by customer_id, product_id, order_date
+    inner join asked_customers on order_lines.customer_id = asked_customers.customer_id
+    group by order_lines.customer_id, order_lines.product_id, order_lines.order_date
+),
+
+shopping_days as (
+    select distinct
+        customer_id,
+        order_date
+    from purchases
 ),
 
 trips as (
     select
         customer_id,
         order_date,
-        row_number() over (partition by customer_id order by order_date desc) - 1 as trips_ago,
-        count(*) over (partition by customer_id) as count_trips,
-        count(*) filter (where order_date >= $as_of_date - 84) over (partition by customer_id) as count_trips_84d
-    from (select distinct customer_id, order_date from purchases)
+        row_number() over (partition by customer_id order by order_date desc) - 1 as trips_ago
+    from shopping_days
 ),
 
 customer_trips as (
-    select customer_id, any_value(count_trips) as count_trips, any_value(count_trips_84d) as count_trips_84d
-    from trips
+    select
+        customer_id,
+        count(*) as count_trips,
+        count(*) filter (order_date >= $as_of_date - 84) as count_trips_84d
+    from shopping_days
     group by customer_id
 ),
 
 described_purchases as (
     select
-        purchases.*,
+        purchases.customer_id,
+        purchases.product_id,
+        purchases.order_date,
+        purchases.quantity,
+        purchases.amount_cents,
+        purchases.discount_cents,
         trips.trips_ago,
         date_diff('day', purchases.order_date, $as_of_date) as days_ago,
         products.subcategory,
         products.category,
         products.manufacturer_id
     from purchases
-    inner join trips using (customer_id, order_date)
-    left join products using (product_id)
+    inner join trips
+        on purchases.customer_id = trips.customer_id and purchases.order_date = trips.order_date
+    left join products on purchases.product_id = products.product_id
+),
+
+asked_purchases as (
+    select described_purchases.*
+    from described_purchases
+    inner join asked_pairs
+        on
+            described_purchases.customer_id = asked_pairs.customer_id
+            and described_purchases.product_id = asked_pairs.product_id
 ),
 
 pair_purchases as (
     select
-        described_purchases.*,
+        *,
         date_diff('day', lag(order_date) over bought, order_date) as gap_days,
         lag(trips_ago) over bought - trips_ago as gap_trips
-    from described_purchases
-    semi join asked_pairs using (customer_id, product_id)
+    from asked_purchases
     window bought as (partition by customer_id, product_id order by order_date)
 ),
 
@@ -86,8 +116,8 @@ pair_habits as (
         customer_id,
         product_id,
         count(*) as count_purchases,
-        count(*) filter (where days_ago <= 28) as count_purchases_28d,
-        count(*) filter (where days_ago <= 84) as count_purchases_84d,
+        count(*) filter (days_ago <= 28) as count_purchases_28d,
+        count(*) filter (days_ago <= 84) as count_purchases_84d,
         min(days_ago) as days_since_last_purchase,
         min(trips_ago) as trips_since_last_purchase,
         sum(power(0.95, trips_ago)) as recency_weight_95,
@@ -150,15 +180,23 @@ manufacturer_habits as (
     group by customer_id, manufacturer_id
 ),
 
+customer_stores as (
+    select
+        order_lines.customer_id,
+        order_lines.store_id,
+        count(distinct order_lines.order_date) as count_days,
+        max(order_lines.order_date) as last_date
+    from order_lines
+    inner join asked_customers on order_lines.customer_id = asked_customers.customer_id
+    group by order_lines.customer_id, order_lines.store_id
+),
+
 -- The store of most trips; ties go to the store with the later trip, then to the larger id.
 home_stores as (
-    select customer_id, arg_max(store_id, (count_days, last_date, store_id)) as store_id
-    from (
-        select customer_id, store_id, count(distinct order_date) as count_days, max(order_date) as last_date
-        from order_lines
-        where customer_id in (select customer_id from asked_customers)
-        group by customer_id, store_id
-    )
+    select
+        customer_id,
+        arg_max(store_id, (count_days, last_date, store_id)) as store_id
+    from customer_stores
     group by customer_id
 ),
 
@@ -167,14 +205,16 @@ store_products as (
         store_id,
         product_id,
         count(distinct customer_id) as count_store_customers_28d,
-        count(distinct customer_id) filter (where order_date >= $as_of_date - 7) as count_store_customers_7d
+        count(distinct customer_id) filter (order_date >= $as_of_date - 7) as count_store_customers_7d
     from order_lines
     where order_date >= $as_of_date - 28
     group by store_id, product_id
 ),
 
 stores as (
-    select store_id, count(distinct customer_id) as count_customers_28d
+    select
+        store_id,
+        count(distinct customer_id) as count_customers_28d
     from order_lines
     where order_date >= $as_of_date - 28
     group by store_id
@@ -217,22 +257,23 @@ final as (
         / nullif(stores.count_customers_28d, 0) as store_customer_share_28d,
         coalesce(store_products.count_store_customers_7d, 0) as count_store_customers_7d
     from asked_pairs
-    left join customer_trips using (customer_id)
-    left join pair_habits using (customer_id, product_id)
-    left join products using (product_id)
+    left join customer_trips on asked_pairs.customer_id = customer_trips.customer_id
+    left join pair_habits
+        on asked_pairs.customer_id = pair_habits.customer_id and asked_pairs.product_id = pair_habits.product_id
+    left join products on asked_pairs.product_id = products.product_id
     left join subcategory_habits
-        on asked_pairs.customer_id = subcategory_habits.customer_id
-        and products.subcategory = subcategory_habits.subcategory
+        on
+            asked_pairs.customer_id = subcategory_habits.customer_id
+            and products.subcategory = subcategory_habits.subcategory
     left join category_habits
-        on asked_pairs.customer_id = category_habits.customer_id
-        and products.category = category_habits.category
+        on asked_pairs.customer_id = category_habits.customer_id and products.category = category_habits.category
     left join manufacturer_habits
-        on asked_pairs.customer_id = manufacturer_habits.customer_id
-        and products.manufacturer_id = manufacturer_habits.manufacturer_id
+        on
+            asked_pairs.customer_id = manufacturer_habits.customer_id
+            and products.manufacturer_id = manufacturer_habits.manufacturer_id
     left join home_stores on asked_pairs.customer_id = home_stores.customer_id
     left join store_products
-        on home_stores.store_id = store_products.store_id
-        and asked_pairs.product_id = store_products.product_id
+        on home_stores.store_id = store_products.store_id and asked_pairs.product_id = store_products.product_id
     left join stores on home_stores.store_id = stores.store_id
 )
 
