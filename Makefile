@@ -56,7 +56,7 @@ bench-recommender: setup ## next-week protocol against the baselines -> benchmar
 	@$(BIN)/python benchmarks/bench_recommender.py
 
 docs: setup ## write the generated pages of docs/
-	@$(BIN)/python -m ml.shop.contract_page
+	@$(BIN)/python -m ml.shop.contract_page && $(BIN)/python -m ml.embedded.dags_page
 
 clean: ## remove the environment; the shop's state under var/ stays
 	@rm -rf .venv .uv
