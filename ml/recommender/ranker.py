@@ -19,7 +19,7 @@ from ml.recommender.protocols import RECOMMENDATION_COLUMNS
 from ml.recommender.score import best_per_customer, score
 
 # Customers whose candidates are in memory at once: about 235 rows each.
-_CHUNK = 2048
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
