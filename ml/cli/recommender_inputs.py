@@ -1,11 +1,12 @@
 """What the recommender's steps share: its feed of features, its model bundles as recommenders, its configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from ml.outcomes import DataFailed
+from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.baselines import SCORERS, Baseline
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.dataset import History
@@ -15,7 +16,7 @@ from ml.recommender.ranker import Ranker
 from ml.settings import Settings
 from ml.stores.bundles import ModelBundle, load_booster
 from ml.stores.features import MOMENT, feature_fingerprints, historical_features, pair_sql
-from ml.stores.versions import VersionStore
+from ml.stores.versions import Part, StaleWriter, Version, VersionStore
 from ml.stores.warehouse import Marts
 
 PRODUCT = "recommender"
@@ -31,6 +32,23 @@ def training_store(settings: Settings) -> VersionStore:
 
 def recommendations_store(settings: Settings) -> VersionStore:
     return VersionStore(settings.shop_dir / "recommendations")
+
+
+def publish_over_current(
+    settings: Settings, store: VersionStore, parts: Sequence[Part], lineage: dict[str, Any]
+) -> Version:
+    """Publish and prune. Publishing what is already current changes nothing.
+
+    Raises:
+        ToolFailed: Somebody else published at the same moment.
+    """
+    current = store.current()
+    try:
+        version = store.publish(parts, lineage, current.id if current else None)
+    except StaleWriter as error:
+        raise ToolFailed(f"{error}; run the step again") from error
+    store.prune(settings.keep_versions)
+    return version
 
 
 @dataclass(frozen=True)

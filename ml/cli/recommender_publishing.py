@@ -12,6 +12,7 @@ from ml.cli.recommender_inputs import (
     as_recommender,
     changed_features,
     configuration,
+    publish_over_current,
     recommendations_store,
 )
 from ml.outcomes import DataFailed
@@ -111,7 +112,4 @@ def _publish(
         "model_name": bundle.manifest["name"],
         "marts_version": marts.version.id,
     }
-    current = store.current()
-    version = store.publish(parts, lineage, current.id if current else None)
-    store.prune(settings.keep_versions)
-    return version
+    return publish_over_current(settings, store, parts, lineage)

@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from ml.cli.recommender_inputs import FeastFeed, configuration, training_store, used_fingerprints
+from ml.cli.recommender_inputs import FeastFeed, configuration, publish_over_current, training_store, used_fingerprints
 from ml.evaluation.time_splits import Split, monday_cuts, split_cuts
 from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.config import RecommenderConfig
@@ -59,9 +59,7 @@ def build_training_set(partition: date) -> dict[str, Any]:
             f"training set: {counts[TRAINING_ROWS]} rows to learn from and {counts[PROMOTION_ROWS]} to decide by; "
             f"expected customers with {config.split.min_trips} shopping days before a label week"
         )
-    current = store.current()
-    version = store.publish(parts, _lineage(settings, marts, split, partition, config), current.id if current else None)
-    store.prune(settings.keep_versions)
+    version = publish_over_current(settings, store, parts, _lineage(settings, marts, split, partition, config))
     return {
         "partition": partition.isoformat(),
         "version": version.id,
