@@ -6,7 +6,8 @@ Lands the days of one run as an immutable batch per table, and judges every batc
 single rows set rows aside in quarantine, rules about a whole batch hold it. What passes is published to `raw`.
 
 ## When and why then
-At each midnight of the shop, for the day that has just ended. A replayed shop's days are started by trigger or by
+At each midnight of the shop, for the day that has just ended; days on which the machine was off are made up for, from
+the day after the bootstrap on. A replayed shop's days are started by trigger or by
 backfill: the DAG's `end_date` lies after the source's last day, so no run of its own starts. The first run of a shop
 is its bootstrap: its key is the last day of history, and `first_day` says where to begin.
 
@@ -32,9 +33,9 @@ from dag_support.steps import partition_day, run_step
 
 @dag(
     schedule=shop_days.each_day(),
-    start_date=shop_days.first_day(),
+    start_date=shop_days.first_scheduled_run(),
     end_date=shop_days.after_last_day(),
-    catchup=False,
+    catchup=shop_days.is_live(),
     max_active_runs=1,
     tags=[tags.DAILY, tags.DATA],
     default_args=defaults.TASK_ARGS,

@@ -37,12 +37,31 @@ def each_full_week_of(asset: Asset) -> PartitionedAssetTimetable:
     )
 
 
+def is_live() -> bool:
+    """Whether the shop goes on: its source has no last day."""
+    from ml.settings import get_settings
+
+    return get_settings().last_day is None
+
+
 def first_day() -> datetime:
     """Start of the shop's history, for `start_date`."""
     from ml.settings import get_settings
 
     settings = get_settings()
     return settings.day_start(settings.first_day)
+
+
+def first_scheduled_run() -> datetime:
+    """For the `start_date` of the DAG that the clock starts.
+
+    A live shop's own runs begin with the day after the bootstrap, at the end of that day; with catch-up, days on
+    which the machine was off are made up for. A replayed shop has none: its start is that of its history.
+    """
+    from ml.settings import get_settings
+
+    settings = get_settings()
+    return settings.day_start(settings.bootstrap_day + timedelta(days=2)) if is_live() else first_day()
 
 
 def after_last_day() -> datetime | None:

@@ -152,6 +152,9 @@ def test_a_replayed_shop_has_an_end_and_a_live_one_has_none(parsed, tmp_path):
     live = _parse(tmp_path, SHOPWRIGHT_LAST_DAY="")
     assert live["errors"] == {}
     assert live["dags"]["shop_ingest"]["end"] is None
+    # The first day after the bootstrap (11-19) is run when it has ended: midnight in New York of the 21st.
+    assert live["dags"]["shop_ingest"]["start"].startswith("2017-11-21 05:00")
+    assert live["dags"]["shop_ingest"]["catchup"] is True
 
 
 @pytest.mark.parametrize("path", sorted(DAGS_DIR.glob("*.py")), ids=lambda path: path.stem)
