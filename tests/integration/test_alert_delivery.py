@@ -76,7 +76,8 @@ class Mailbox:
         return "250 OK"
 
     def _authenticate(self, _server, _session, _envelope, _mechanism, login: LoginPassword) -> AuthResult:
-        return AuthResult(success=(login.login, login.password) == (b"ops", CANARY.encode()))
+        is_user = (login.login, login.password) == (b"ops", CANARY.encode())
+        return AuthResult(success=is_user, handled=False)
 
 
 @pytest.fixture
