@@ -40,6 +40,7 @@ def quality_by_slice(slices: Mapping[str, Mapping[str, float]]) -> bytes:
         axes.barh(rows, [values.get(name, 0.0) for name in names], height=height, label=method)
     axes.set_yticks([index + 0.4 - height / 2 for index in range(len(names))], names)
     axes.set_xlabel("NDCG@10")
+    axes.margins(y=0.01)
     axes.set_title("Quality by customer group")
     if slices:
         axes.legend()
