@@ -12,6 +12,7 @@ from ml.monitoring.checks import DRIFT_MONITORS, SNAPSHOT, Watch, drift_folder, 
 from ml.monitoring.drift import DriftConfig
 from ml.monitoring.performance import PerformanceConfig
 from ml.monitoring.reports import drift_page, status_page
+from ml.monitoring.states import badness
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
 from ml.stores.durable import write_durably
@@ -141,7 +142,7 @@ def write_status(settings: Settings) -> str:
 
 
 def newest_states(operations: Operations, day: date | None = None) -> list[dict[str, Any]]:
-    """States of one shop day, or the newest of each monitor and object; the overall ones first.
+    """States of one shop day, or the newest of each monitor and object; the overall and the worst ones first.
 
     While the newest week of recommendations is not yet mature, the newest verdict is shown beside it.
     """
@@ -153,7 +154,15 @@ def newest_states(operations: Operations, day: date | None = None) -> list[dict[
     newest_drift = max((key_row["partition"] for key, key_row in newest.items() if key[0] == "data_drift"), default="")
     kept = [row for key, row in newest.items() if key[0] not in DRIFT_MONITORS or row["partition"] == newest_drift]
     order = ["performance", "bias", "data_drift", "score_drift", "feature_drift"]
-    return sorted(kept, key=lambda row: (order.index(row["monitor"]) if row["monitor"] in order else -1, -row["id"]))
+    return sorted(
+        kept,
+        key=lambda row: (
+            order.index(row["monitor"]) if row["monitor"] in order else -1,
+            -badness(row["state"]),
+            -(row["value"] or 0.0),
+            row["object"],
+        ),
+    )
 
 
 def _figure(value: float | None) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from ml.monitoring.guards import GuardConfig, Guarded, guard
@@ -91,16 +92,22 @@ def judge_drift(
 
 def _compare(reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[str], config: DriftConfig) -> "Snapshot":
     from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
+    from evidently.presets import DataDriftPreset
 
     definition = DataDefinition(numerical_columns=list(columns))
     windows = [
         Dataset.from_pandas(_sample(frame, columns, config), data_definition=definition)
         for frame in (current, reference)
     ]
-    metrics = [ValueDrift(column=column, method="wasserstein", threshold=config.alert_distance) for column in columns]
+    comparison = DataDriftPreset(
+        columns=list(columns),
+        num_method="wasserstein",
+        num_threshold=config.alert_distance,
+        drift_share=config.alert_share,
+    )
     try:
-        return Report(metrics).run(*windows)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a constant column's correlations, in the pictures
+            return Report([comparison]).run(*windows)
     except Exception as error:
         raise ToolFailed(f"Evidently could not compare {len(columns)} columns: {type(error).__name__}") from error
 
@@ -114,7 +121,8 @@ def _sample(frame: pd.DataFrame, columns: Sequence[str], config: DriftConfig) ->
 
 def _distances(snapshot: "Snapshot") -> dict[str, float]:
     content: dict[str, Any] = snapshot.dict()
-    return {metric["config"]["column"]: float(metric["value"]) for metric in content["metrics"]}
+    single = [metric for metric in content["metrics"] if "column" in metric["config"]]
+    return {metric["config"]["column"]: float(metric["value"]) for metric in single}
 
 
 def _column_state(column: str, guarded: Guarded, distances: dict[str, float], config: DriftConfig) -> MonitorState:

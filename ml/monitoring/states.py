@@ -38,9 +38,14 @@ def unknown(monitor: str, judged: str, why: str, *, expected: bool) -> MonitorSt
     return MonitorState(monitor, judged, "unknown", detail={"why": why, "expected": expected})
 
 
+def badness(state: State) -> int:
+    """Place of a state in the order ok, warn, unknown, alert."""
+    return _ORDER.index(state)
+
+
 def worst(states: Iterable[State]) -> State:
     """The worst of some states; `ok` of none."""
-    return max(states, key=_ORDER.index, default="ok")
+    return max(states, key=badness, default="ok")
 
 
 def by_thresholds(value: float, warn: float, alert: float) -> State:
