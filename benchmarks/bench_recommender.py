@@ -31,7 +31,7 @@ def main() -> int:
     _use_own_state()
     started = perf_counter()
     seconds = {"marts": _build_marts()}
-    from ml.cli.recommender_inputs import FeastFeed, configuration
+    from ml.cli.recommender.inputs import FeastFeed, configuration
     from ml.evaluation.promotion import best
     from ml.recommender.baselines import all_baselines
     from ml.recommender.evaluate import judge_all, open_cut, pool_cuts

@@ -3,7 +3,8 @@
 
 ## What
 Compares features and scores with the champion's training window (drift), and past recommendations with what was then
-bought, by customer group (performance and bias); verifies the bytes of what is stored; sends what alerts are waiting.
+bought, by customer group (performance and bias); verifies the bytes of what is stored; makes the alias in MLflow follow
+the published champion; sends what alerts are waiting.
 
 ## When and why then
 After each day of published recommendations.
@@ -13,7 +14,7 @@ In: everything published. Out: monitor states, JSON reports under `monitoring/`,
 
 ## If it fails
 Nothing else stops. A state that could not be determined is `unknown` and alerts: docs/runbooks/drift.md,
-performance.md, bias.md, scrub_failed.md, delivery_failed.md.
+performance.md, bias.md, scrub_failed.md, registry_mismatch.md, delivery_failed.md.
 
 ## Owner
 shop-data
@@ -53,6 +54,12 @@ def monitoring_check() -> None:
         return run_step(ingest.scrub_stores)
 
     @task
+    def reconcile_registry() -> dict:
+        from ml.cli import models
+
+        return run_step(models.reconcile_registry, partition_day())
+
+    @task
     def deliver_alerts() -> dict:
         from ml.cli import alerting
 
@@ -60,7 +67,7 @@ def monitoring_check() -> None:
 
     # A teardown runs whatever the checks found, and does not paint a failed run green as an all-done leaf would.
     delivery = deliver_alerts().as_teardown(on_failure_fail_dagrun=True)
-    [check_drift(), check_performance(), scrub_stores()] >> delivery
+    [check_drift(), check_performance(), scrub_stores(), reconcile_registry()] >> delivery
 
 
 monitoring_check()

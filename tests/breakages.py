@@ -172,6 +172,6 @@ if __name__ == "__main__":
     import sys
 
     if len(sys.argv) != 4 or sys.argv[2] not in BREAKAGES:
-        sys.exit(f"usage: python -m tests.breakages FOLDER BREAKAGE DAY, a breakage being one of {', '.join(BREAKAGES)}")
+        sys.exit(f"usage: python -m tests.breakages FOLDER BREAKAGE DAY; breakages: {', '.join(BREAKAGES)}")
     planted = break_shop(Path(sys.argv[1]), sys.argv[2], date.fromisoformat(sys.argv[3]))
     print(f"{sys.argv[2]}: planted in the files of {sys.argv[3]} ({planted} rows)")

@@ -25,6 +25,7 @@ _OWN_KINDS = {
     "check_drift": ("drift",),
     "check_performance": ("performance", "bias"),
     "scrub_stores": ("scrub_failed",),
+    "reconcile_registry": ("registry_mismatch",),
 }
 
 

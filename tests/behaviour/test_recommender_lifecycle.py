@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from ml.cli import recommender
-from ml.cli.recommender_challenge import challenge_path
-from ml.cli.recommender_inputs import recommendations_store
+from ml.cli.recommender.challenge import challenge_path
+from ml.cli.recommender.inputs import recommendations_store
 from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.features import FEATURES
 from ml.settings import Settings, get_settings

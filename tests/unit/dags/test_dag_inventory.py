@@ -16,7 +16,7 @@ DAILY_CHAIN = {
     "warehouse_build": ["build_models", "gate_marts", "publish_marts"],
     "features_materialize": ["materialize_features"],
     "recommender_publish": ["publish_recommendations"],
-    "monitoring_check": ["check_drift", "check_performance", "scrub_stores", "deliver_alerts"],
+    "monitoring_check": ["check_drift", "check_performance", "scrub_stores", "reconcile_registry", "deliver_alerts"],
 }
 WEEKLY = {"recommender_train": ["build_training_set", "gate_training_set", "train_challenger", "decide_promotion"]}
 HEADINGS = ["What", "When and why then", "Inputs and outputs", "If it fails", "Owner"]
@@ -131,7 +131,7 @@ def test_the_stages_are_chained_by_what_their_last_task_publishes(parsed):
 
 def test_every_task_is_retried_bounded_and_reports_its_end(parsed):
     tasks = [task for dag in parsed.values() for task in dag["per_task"].values()]
-    assert len(tasks) == 15
+    assert len(tasks) == 16
     assert all(task["retries"] >= 1 and 0 < task["timeout"] <= 3600 for task in tasks)
     assert all(task["callbacks"] == [True, True, True] for task in tasks)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.alerts.incidents import close_incident, open_incident
-from ml.cli.recommender_inputs import (
+from ml.cli.recommender.inputs import (
     PRODUCT,
     as_recommender,
     changed_features,

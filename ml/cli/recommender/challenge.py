@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml.cli.recommender_inputs import (
+from ml.cli.recommender.inputs import (
     PRODUCT,
     FeastFeed,
     as_recommender,
@@ -19,8 +19,8 @@ from ml.cli.recommender_inputs import (
     customer_groups,
     training_store,
 )
-from ml.cli.recommender_record import record_training
-from ml.cli.recommender_training import (
+from ml.cli.recommender.record import record_training
+from ml.cli.recommender.training import (
     PROMOTION_ROWS,
     REFERENCE_ROWS,
     TRAINING_ROWS,

@@ -5,8 +5,8 @@ from datetime import date
 from typing import Any
 
 from ml.alerts.incidents import close_incident, open_incident
-from ml.cli.recommender_challenge import challenge_path
-from ml.cli.recommender_inputs import PRODUCT
+from ml.cli.recommender.challenge import challenge_path
+from ml.cli.recommender.inputs import PRODUCT
 from ml.evaluation.promotion import Challenge, PromotionConfig, Rule, at_most, judge_challenge, verdict
 from ml.outcomes import ToolFailed
 from ml.settings import Settings, get_settings

@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from ml.cli.recommender_inputs import FeastFeed, configuration, publish_over_current, training_store, used_fingerprints
+from ml.cli.recommender.inputs import FeastFeed, configuration, publish_over_current, training_store, used_fingerprints
 from ml.evaluation.time_splits import Split, monday_cuts, split_cuts
 from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.config import RecommenderConfig

@@ -14,37 +14,37 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 def build_training_set(partition: date) -> dict[str, Any]:
     """Join features and labels of the label weeks up to a shop day, and publish them as a version."""
-    from ml.cli import recommender_training
+    from ml.cli.recommender import training
 
-    return recommender_training.build_training_set(partition)
+    return training.build_training_set(partition)
 
 
 def gate_training_set(partition: date) -> dict[str, Any]:
     """Judge the training set; only what passes is trained on."""
-    from ml.cli import recommender_training
+    from ml.cli.recommender import training
 
-    return recommender_training.gate_training_set(partition)
+    return training.gate_training_set(partition)
 
 
 def train_challenger(partition: date) -> dict[str, Any]:
     """Train a ranker and judge it with the champion and all baselines on the newest label weeks."""
-    from ml.cli import recommender_challenge
+    from ml.cli.recommender import challenge
 
-    return recommender_challenge.train_challenger(partition)
+    return challenge.train_challenger(partition)
 
 
 def decide_promotion(partition: date) -> dict[str, Any]:
     """Apply the promotion rules; the champion moves, or does not, with every rule kept."""
-    from ml.cli import recommender_promotion
+    from ml.cli.recommender import promotion
 
-    return recommender_promotion.decide_promotion(partition)
+    return promotion.decide_promotion(partition)
 
 
 def publish_recommendations(partition: date) -> dict[str, Any]:
     """Recommend to every customer and publish the result as a version."""
-    from ml.cli import recommender_publishing
+    from ml.cli.recommender import publishing
 
-    return recommender_publishing.publish_recommendations(partition)
+    return publishing.publish_recommendations(partition)
 
 
 @click.group()
@@ -101,7 +101,7 @@ def publish(day: datetime) -> None:
 @click.argument("customer_id")
 def recommend(customer_id: str) -> None:
     """Print what is recommended to a customer, and why."""
-    from ml.cli.recommender_shown import shown_to
+    from ml.cli.recommender.shown import shown_to
 
     shown = shown_to(get_settings(), customer_id)
     if shown is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from ml.cli.recommender_inputs import configuration, recommendations_store
+from ml.cli.recommender.inputs import configuration, recommendations_store
 from ml.recommender.baselines import Baseline, popularity_scores
 from ml.recommender.dataset import read_history
 from ml.settings import Settings
