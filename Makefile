@@ -18,7 +18,7 @@ help: ## show the verbs
 
 $(UV):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
-	@$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet 'uv>=0.8'
+	@$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
 
 # The stamp is written only after a complete install, so an interrupted one is done again.
 .venv/.installed: $(UV) pyproject.toml uv.lock
