@@ -101,7 +101,7 @@ def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
                 except StageFailed:
                     _tell_why(settings, operations)
                     raise
-                for line in summary_lines(stack, operations, progress.stages):
+                for line in summary_lines(stack, operations, progress.stages, stays=stays):
                     click.echo(line)
                 while stays:
                     stack.processes.assert_alive()

@@ -13,8 +13,14 @@ _WIDTH = 100
 _METRICS = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10", "coverage")
 
 
-def summary_lines(stack: Stack, operations: Operations, stages: Sequence[tuple[str, float]]) -> Iterator[str]:
-    """The summary, line by line."""
+def summary_lines(
+    stack: Stack, operations: Operations, stages: Sequence[tuple[str, float]], *, stays: bool
+) -> Iterator[str]:
+    """The summary, line by line.
+
+    Args:
+        stays: Airflow and MLflow go on running, so that their pages can be looked at.
+    """
     settings = stack.settings
     yield ""
     yield f"{f' {settings.shop_id} ':=^{_WIDTH}}"
@@ -24,7 +30,7 @@ def summary_lines(stack: Stack, operations: Operations, stages: Sequence[tuple[s
     yield from _monitors(operations)
     yield from _incidents(operations)
     yield from _times(stages)
-    yield from _pages(stack)
+    yield from _pages(stack, stays)
     yield "=" * _WIDTH
 
 
@@ -115,12 +121,18 @@ def _times(stages: Sequence[tuple[str, float]]) -> Iterator[str]:
             yield f"  {name:<60} {seconds:7.0f} s"
 
 
-def _pages(stack: Stack) -> Iterator[str]:
-    yield "Pages (this machine only)"
-    yield f"  Airflow            {stack.ports.airflow_url}  user admin, password in {stack.layout.passwords}"
-    yield f"  MLflow             {stack.ports.mlflow_url}"
-    yield "  Drift report       shopwright report"
-    yield "  Verdicts and rows  shopwright gates, shopwright quarantine list, shopwright promotions, shopwright alerts"
+def _pages(stack: Stack, stays: bool) -> Iterator[str]:
+    yield "Pages (this machine only; commands are in .venv/bin)"
+    if stays:
+        yield f"  Airflow            {stack.ports.airflow_url}  user admin, password in {stack.layout.passwords}"
+        yield f"  MLflow             {stack.ports.mlflow_url}/#/experiments"
+    else:
+        yield "  Airflow, MLflow    ended; `make up` goes on from here and keeps them running"
+    yield "  One page of all    shopwright report status"
+    yield "  Drift report       shopwright report drift"
+    yield "  Verdicts and rows  shopwright gates [--html], shopwright quarantine list"
+    yield "  Models             shopwright promotions, shopwright recommend CUSTOMER_ID"
+    yield "  Alerts             shopwright alerts"
 
 
 def _number(value: object) -> str:

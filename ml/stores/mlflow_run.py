@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 VERSION_TAG = "shopwright_version"
+# Without it, MLflow's page of the experiment opens on traces of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _REQUIREMENTS = ("xgboost-cpu", "numpy", "pandas")
 
 
@@ -68,7 +70,10 @@ def record_run(
 
 def _start_run(client: "MlflowClient", experiment_name: str, bundle: ModelBundle) -> str:
     experiment = client.get_experiment_by_name(experiment_name)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(experiment_name)
+    if experiment:
+        experiment_id = experiment.experiment_id
+    else:
+        experiment_id = client.create_experiment(experiment_name, tags=_EXPERIMENT_TAGS)
     tags = {
         VERSION_TAG: bundle.version,
         "kind": bundle.kind,
