@@ -88,7 +88,8 @@ def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
     from ml.embedded.summary import summary_lines
 
     progress = Progress(click.echo)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
+        signal.signal(ending, _interrupt)
     assert_fit(settings)
     with sole_owner(Layout(settings.shop_dir)):
         try:
