@@ -68,12 +68,14 @@ def without_late_product(table: str, rows: pa.Table) -> pa.Table:
     return rows.filter(pc.not_equal(rows.column("product_id"), LATE_PRODUCT)) if table == "products" else rows
 
 
-@pytest.fixture(scope="module")
-def day_by_day(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, list[Staged]]]:
+@pytest.fixture(scope="module", params=[7, *(pytest.param(seed, marks=pytest.mark.full) for seed in (11, 13, 17))])
+def day_by_day(
+    request: pytest.FixtureRequest, shop: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Settings, list[Staged]]]:
     """Days landed one by one in no order; the day before the last is built and published, then the last."""
     settings = shop_settings(tmp_path_factory.mktemp("day_by_day"), shop)
     days = [FIRST_DAY + timedelta(days=offset) for offset in range(DAYS - 1)]
-    random.Random(7).shuffle(days)  # noqa: S311  # no secret
+    random.Random(request.param).shuffle(days)  # noqa: S311  # no secret
     publish_raw(settings, [(day, day) for day in days], without_late_product)
     builds = []
     for day in (DAY_BEFORE, LAST_DAY):
