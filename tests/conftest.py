@@ -9,9 +9,9 @@ import pytest
 
 from ml.settings import PREFIX, Settings, get_settings
 
-for _name in [name for name in os.environ if name.startswith(PREFIX) and name != "SHOPWRIGHT_TESTS_REQUIRE_SERVERS"]:
+for _name in [name for name in os.environ if name.startswith(PREFIX)]:
     del os.environ[_name]
-REQUIRE_SERVERS = os.environ.pop("SHOPWRIGHT_TESTS_REQUIRE_SERVERS", "") == "1"
+REQUIRE_SERVERS = os.environ.pop("TESTS_REQUIRE_SERVERS", "") == "1"
 
 os.environ.update(
     DO_NOT_TRACK="1",
