@@ -49,7 +49,6 @@ def test_editing_a_model_goes_as_the_readme_says_while_the_platform_builds(tmp_p
         "SHOPWRIGHT_STATE_DIR": str(settings.shop_dir.parent),
         "SHOPWRIGHT_SHOP_ID": settings.shop_id,
     }
-    share = '../.venv/bin/dbt show --inline "select avg(weekend_share_364d) as weekend_share'
     edit, build = commands_of("edit a model").split("cd dbt_project\n")
     shares = []
     with duckdb.connect(str(scratch_path(settings))):  # the platform's writer holds its file
