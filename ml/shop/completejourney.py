@@ -20,7 +20,7 @@ import pyarrow as pa
 from ml.outcomes import ToolFailed
 from ml.settings import Settings
 from ml.shop.contract import CONTRACT
-from ml.shop.sources import Delivery
+from ml.shop.delivery import Delivery
 
 # The shop's own names for what nobody would recommend: fuel, coupons, donations, fees, store supplies.
 _NOT_MERCHANDISE_DEPARTMENTS = (

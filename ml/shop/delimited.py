@@ -13,7 +13,7 @@ from typing import TextIO
 import pyarrow as pa
 
 from ml.outcomes import DataFailed
-from ml.shop.sources import UNPARSED_SCHEMA
+from ml.shop.delivery import UNPARSED_SCHEMA
 
 DELIMITER = ","
 LINE_COLUMN = "_line"

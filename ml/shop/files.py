@@ -25,7 +25,7 @@ from ml.settings import PROJECT_DIR, Settings
 from ml.shop.contract import CONTRACT, REQUIRED_TABLES, Table, TableKind
 from ml.shop.day_cut import cut_to_days
 from ml.shop.delimited import read_delimited
-from ml.shop.sources import UNPARSED_SCHEMA, Delivery
+from ml.shop.delivery import UNPARSED_SCHEMA, Delivery
 
 _SUFFIXES = (".parquet", ".csv")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from ml.outcomes import DataFailed
 from ml.settings import wall_clock
 from ml.shop.contract import CONTRACT, CONTRACT_VERSION, TableKind
-from ml.shop.sources import UNPARSED_SCHEMA, Delivery
+from ml.shop.delivery import UNPARSED_SCHEMA, Delivery
 from ml.stores.durable import exclusive_lock, sha256_file, sync_file, sync_folder
 
 _ROWS = "rows.parquet"

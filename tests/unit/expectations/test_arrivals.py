@@ -11,7 +11,7 @@ from expectations.suites.arrivals.from_contract import History
 from expectations.verdicts import Status
 from ml.settings import Settings
 from ml.shop.contract import CONTRACT
-from ml.shop.sources import UNPARSED_SCHEMA
+from ml.shop.delivery import UNPARSED_SCHEMA
 from ml.stores.landing import Batch
 
 DAY = date(2024, 1, 5)

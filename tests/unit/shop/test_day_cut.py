@@ -7,7 +7,7 @@ import pytest
 
 from ml.outcomes import DataFailed
 from ml.shop.day_cut import cut_to_days
-from ml.shop.sources import UNPARSED_SCHEMA
+from ml.shop.delivery import UNPARSED_SCHEMA
 
 # New York's 5 January 2024 begins at 05:00 UTC.
 START = datetime(2024, 1, 5, 5, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ml.outcomes import DataFailed
-from ml.shop.sources import UNPARSED_SCHEMA, Delivery
+from ml.shop.delivery import UNPARSED_SCHEMA, Delivery
 from ml.stores import landing as landing_module
 from ml.stores.landing import Landing
 
