@@ -35,6 +35,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.types import TypeDecorator
 
 from ml.settings import Settings, wall_clock
+from ml.stores.durable import exclusive_lock
 
 _CREATE_ATTEMPTS = 5
 
@@ -199,8 +200,9 @@ class Operations:
     def from_settings(cls, settings: Settings) -> "Operations":
         if settings.operations_url is not None:
             return cls(create_engine(settings.operations_url.get_secret_value(), pool_pre_ping=True))
-        settings.shop_dir.mkdir(parents=True, exist_ok=True)
-        return cls(_sqlite_engine(f"sqlite:///{settings.shop_dir / 'operations.db'}"))
+        # SQLite refuses at once, whatever the timeout, when two connections switch a new file to WAL together.
+        with exclusive_lock(settings.shop_dir / ".operations.lock"):
+            return cls(_sqlite_engine(f"sqlite:///{settings.shop_dir / 'operations.db'}"))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
