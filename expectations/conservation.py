@@ -7,7 +7,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expectations.structure import known_columns
 from ml.outcomes import ToolFailed
 from ml.shop.contract import Table
 from ml.stores.raw import raw_schema
@@ -90,8 +89,3 @@ def assert_conserved(table: str, batch_id: str, rows_in: int, accepted: int, qua
             f"{table} {batch_id}: {rows_in} rows in, but {accepted} accepted + {quarantined} quarantined"
             f" + {collapsed} collapsed"
         )
-
-
-def columns_of(table: Table) -> list[str]:
-    """Names of the conformed columns."""
-    return [column.name for column in known_columns(table)]
