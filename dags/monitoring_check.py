@@ -4,7 +4,7 @@
 ## What
 Compares features and scores with the champion's training window (drift), and past recommendations with what was then
 bought, by customer group (performance and bias); verifies the bytes of what is stored; makes the alias in MLflow follow
-the published champion; sends what alerts are waiting.
+the published champion; looks at how old the proofs of the gates are; sends what alerts are waiting.
 
 ## When and why then
 After each day of published recommendations.
@@ -14,7 +14,7 @@ In: everything published. Out: monitor states, JSON reports under `monitoring/`,
 
 ## If it fails
 Nothing else stops. A state that could not be determined is `unknown` and alerts: docs/runbooks/drift.md,
-performance.md, bias.md, scrub_failed.md, registry_mismatch.md, delivery_failed.md.
+performance.md, bias.md, scrub_failed.md, registry_mismatch.md, selftest_failed.md, delivery_failed.md.
 
 ## Owner
 shop-data
@@ -60,6 +60,12 @@ def monitoring_check() -> None:
         return run_step(models.reconcile_registry, partition_day())
 
     @task
+    def check_gate_proofs() -> dict:
+        from ml.cli import gates
+
+        return run_step(gates.check_gate_proofs, partition_day())
+
+    @task
     def deliver_alerts() -> dict:
         from ml.cli import alerting
 
@@ -67,7 +73,7 @@ def monitoring_check() -> None:
 
     # A teardown runs whatever the checks found, and does not paint a failed run green as an all-done leaf would.
     delivery = deliver_alerts().as_teardown(on_failure_fail_dagrun=True)
-    [check_drift(), check_performance(), scrub_stores(), reconcile_registry()] >> delivery
+    [check_drift(), check_performance(), scrub_stores(), reconcile_registry(), check_gate_proofs()] >> delivery
 
 
 monitoring_check()

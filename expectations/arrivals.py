@@ -1,30 +1,34 @@
 """Judges one landed batch: structure, then rows, then what is left as a whole."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from great_expectations.expectations.expectation import Expectation
 
-from expectations.casting import Conformed, conform_text, conform_typed
-from expectations.conservation import assert_conserved, collapse_duplicates, count_late, with_bookkeeping
-from expectations.frames import accepted_frame, baseline, delivered_frame, judged_days, open_days
-from expectations.history import FEWEST_VALUES
-from expectations.structure import check_structure
+from expectations.budgets import UNPARSED_RULE, judge_budgets, table_budget
+from expectations.casting import Conformed
+from expectations.conservation import assert_conserved, collapse_duplicates
+from expectations.forms import FORM_RULE, SAME, Change, Form, Recent, form_of
+from expectations.rows import BadStructure as BadStructure
+from expectations.rows import RowJudgement as RowJudgement
+from expectations.rows import arrival_of, broken_rows, of_scopes
+from expectations.rows import judge_rows as judge_rows
 from expectations.suites.arrivals import ARRIVAL_SUITES
-from expectations.suites.arrivals.from_contract import NONZERO, Arrival, History
+from expectations.suites.arrivals.from_contract import NONZERO, History
+from expectations.totals import Totals
 from expectations.validation import ACCEPTED, DAYS, DELIVERED, ROW, Finding, validate
 from expectations.verdicts import Gate, RuleResult, Status, Verdict
 from ml.settings import Settings
-from ml.shop.contract import CONTRACT, Table
+from ml.shop.contract import CONTRACT
 from ml.stores.landing import Batch
 from ml.stores.quarantine import SetAside
 from ml.stores.raw import SET_ASIDE_SCHEMA, AcceptedBatch, raw_schema
+from ml.stores.versions import Part
 
-UNPARSED_RULE = "line_unparsed"
+Keep = Callable[[int, pa.Table], Part]
+_NO_HISTORY = History()
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,18 @@ class Judged:
     Attributes:
         accepted: What goes to raw; None unless the verdict is passed.
         set_aside: What goes to quarantine; empty unless the verdict is passed.
+        sample: A chunk of the rows as landed; with a bad structure the one that showed it.
+        compared: What the batch's measures were compared with.
+        form: How it differs from what was accepted before; None when that was not looked at.
     """
 
     batch: Batch
     verdict: Verdict
     accepted: AcceptedBatch | None = None
     set_aside: tuple[SetAside, ...] = ()
+    sample: pa.Table | None = None
+    compared: History = _NO_HISTORY
+    form: Form | None = None
 
 
 def judge_batch(settings: Settings, batch: Batch, rows: pa.Table, unparsed: pa.Table, history: History) -> Judged:
@@ -50,88 +60,169 @@ def judge_batch(settings: Settings, batch: Batch, rows: pa.Table, unparsed: pa.T
         unparsed: Lines that could not be split into columns.
         history: What accepted rows of the days before were like.
     """
-    table = CONTRACT[batch.table]
-    structure = check_structure(table, rows, batch.format == "text")
-    if any(rule.is_bad for rule in structure):
-        return Judged(batch, _verdict(batch, structure))
-    try:
-        conformed = conform_text(table, rows) if batch.format == "text" else conform_typed(table, rows)
-    except pa.ArrowInvalid:
-        found = RuleResult("column_types", "batch", Status.FAILED, "a number out of range", "the contract's types")
-        return Judged(batch, _verdict(batch, [*structure, found]))
-    arrival = _arrival(settings, batch, rows.column_names, history)
-    return _judge_content(settings, batch, rows, unparsed, structure, conformed, arrival)
+    return judge_chunks(settings, batch, [rows], unparsed, history)
 
 
-def _arrival(settings: Settings, batch: Batch, columns: Sequence[str], history: History) -> Arrival:
-    return Arrival(
-        table=CONTRACT[batch.table],
-        first_day=batch.first_day,
-        last_day=batch.last_day,
-        clock=settings.shop_clock(batch.last_day),
-        expected_day=max(open_days(settings, batch.first_day, batch.last_day), default=None),
-        currency=settings.currency,
-        delivered=frozenset(columns) & {column.name for column in CONTRACT[batch.table].columns},
-        is_text=batch.format == "text",
-        history=history,
-    )
-
-
-def _judge_content(
+def judge_chunks(
     settings: Settings,
     batch: Batch,
-    rows: pa.Table,
+    chunks: Iterable[pa.Table],
     unparsed: pa.Table,
-    structure: list[RuleResult],
-    conformed: Conformed,
-    arrival: Arrival,
+    history: History,
+    keep: Keep | None = None,
 ) -> Judged:
-    table = arrival.table
-    suite = ARRIVAL_SUITES[table.name]
-    delivered = _for(suite(arrival), (ROW, DELIVERED), rows.num_rows)
-    findings = validate(delivered_frame(table, conformed), delivered)
-    row_findings, failing = _claim_rows(findings, conformed)
-    keep = pc.invert(pa.array(failing))
-    kept = with_bookkeeping(table, conformed.rows.filter(keep), batch.id, batch.last_day, settings.zone)
-    left = collapse_duplicates(table, kept)
+    """Judge a batch of which only one chunk of rows is in memory at a time.
 
-    judged_from, history = baseline(table, batch, left, arrival.history)
-    arrival = replace(arrival, history=history)
-    frame, counted = accepted_frame(table, left, judged_from), judged_days(settings, batch, left, judged_from)
-    later = [
-        *validate(frame, _enough_values(_for(suite(arrival), (ACCEPTED,), left.num_rows), frame)),
-        *validate(counted, _for(suite(arrival), (DAYS,), len(counted))),
-    ]
+    Rules about the whole are judged on what is added up over the chunks. Duplicates collapse within a chunk; those
+    across chunks are collapsed with those across batches, when the warehouse is built.
 
-    set_aside = _set_aside(batch, rows, unparsed, row_findings)
-    count_quarantined = sum(entry.rows.num_rows for entry in set_aside)
-    count_collapsed = kept.num_rows - left.num_rows
-    assert_conserved(table.name, batch.id, batch.rows, left.num_rows, count_quarantined, count_collapsed)
-    rules = [
-        *structure,
-        *_unparsed_result(unparsed),
-        *(finding.as_result() for finding in row_findings),
-        *(finding.as_result() for finding in findings if finding.scope == DELIVERED),
-        *(finding.as_result() for finding in later),
-        _quarantined_share(table, batch.rows, count_quarantined),
-    ]
-    verdict = _verdict(batch, rules)
-    if verdict.status is not Status.PASSED:
-        return Judged(batch, verdict)
-    accepted = AcceptedBatch(
-        table=table.name,
-        batch_id=batch.id,
-        rows=left,
-        set_aside_lines=_set_aside_lines(batch, conformed, row_findings),
-        rows_in=batch.rows,
-        rows_quarantined=count_quarantined,
-        rows_collapsed=count_collapsed,
-        rows_late=count_late(table, left, batch.first_day),
-    )
-    verdict = replace(
-        verdict, rows_published=left.num_rows, rows_quarantined=count_quarantined, rows_collapsed=count_collapsed
-    )
-    return Judged(batch, verdict, accepted, set_aside)
+    Args:
+        chunks: The batch's rows as landed, in their order; at least one chunk, be it empty.
+        keep: Writes what is left of a chunk, by its number, as a part of raw that nobody sees yet.
+            Without it, accepted rows stay in memory.
+    """
+    gathered = _Gathered(settings, batch, unparsed, history)
+    for number, rows in enumerate(chunks):
+        try:
+            gathered.add(rows, judge_rows(settings, batch, rows, history=history), number, keep)
+        except BadStructure as error:
+            return Judged(batch, _verdict(batch, error.structure), sample=rows)
+    return gathered.conclude()
+
+
+class _Gathered:
+    """What is known of a batch after some of its chunks."""
+
+    def __init__(self, settings: Settings, batch: Batch, unparsed: pa.Table, history: History) -> None:
+        self._settings, self._batch, self._history, self._unparsed = settings, batch, history, unparsed
+        self._table = CONTRACT[batch.table]
+        self._totals = Totals(self._table, batch, history)
+        self._columns: list[str] = []
+        self._sample: pa.Table | None = None
+        self._structure: list[RuleResult] = []
+        self._found: dict[str, RuleResult] = {}
+        self._reasons: dict[str, str] = {}
+        self._set_aside: dict[str, list[pa.Table]] = {}
+        self._rows_set_aside = unparsed.num_rows
+        self._rows_collapsed = 0
+        self._left = [raw_schema(self._table).empty_table()]
+        self._parts: list[Part] = []
+        self._incomplete = [SET_ASIDE_SCHEMA.empty_table()]
+
+    def add(self, rows: pa.Table, judged: RowJudgement, number: int, keep: Keep | None) -> None:
+        left = collapse_duplicates(self._table, judged.accepted)
+        self._columns, self._structure = rows.column_names, judged.structure
+        self._sample = rows if self._sample is None else self._sample
+        self._rows_collapsed += judged.accepted.num_rows - left.num_rows
+        self._totals.add(judged.conformed.rows, left)
+        for finding in judged.findings:
+            self._add_finding(rows, finding)
+        self._incomplete.append(_set_aside_lines(self._batch, judged.conformed, judged.findings))
+        if keep is None:
+            self._left.append(left)
+        elif left.num_rows:
+            self._parts.append(keep(number, left))
+
+    def _add_finding(self, rows: pa.Table, finding: Finding) -> None:
+        own, before = finding.as_result(), self._found.get(finding.rule)
+        self._found[finding.rule] = own if before is None else _both(before, own)
+        self._rows_set_aside += own.rows
+        if not own.rows:
+            return
+        if self._rows_set_aside > table_budget(self._settings, self._table) * self._batch.rows:
+            # The batch will be held whole, and nothing of it go to quarantine: its rows need no memory.
+            self._set_aside.clear()
+            return
+        self._reasons[finding.rule] = f"expected {finding.expected}"
+        self._set_aside.setdefault(finding.rule, []).append(rows.take(finding.positions))
+
+    def conclude(self) -> Judged:
+        batch, table, totals = self._batch, self._table, self._totals
+        assert_conserved(
+            table.name, batch.id, batch.rows, totals.rows_accepted, self._rows_set_aside, self._rows_collapsed
+        )
+        counts = {rule: result.rows for rule, result in self._found.items()} | {UNPARSED_RULE: self._unparsed.num_rows}
+        rules = [
+            *self._structure,
+            *_unparsed_result(self._unparsed),
+            *self._found.values(),
+            *(finding.as_result() for finding in self._judge_whole()),
+            *judge_budgets(self._settings, table, batch.rows, counts),
+        ]
+        verdict = _verdict(batch, rules)
+        if verdict.status is not Status.PASSED:
+            return Judged(batch, verdict, sample=self._sample, compared=totals.history())
+        accepted = AcceptedBatch(
+            table=table.name,
+            batch_id=batch.id,
+            rows=pa.concat_tables(self._left),
+            set_aside_lines=pa.concat_tables(self._incomplete),
+            rows_in=batch.rows,
+            rows_quarantined=self._rows_set_aside,
+            rows_collapsed=self._rows_collapsed,
+            rows_late=totals.rows_late,
+            parts=tuple(self._parts),
+        )
+        verdict = replace(
+            verdict,
+            rows_published=totals.rows_accepted,
+            rows_quarantined=self._rows_set_aside,
+            rows_collapsed=self._rows_collapsed,
+        )
+        return Judged(batch, verdict, accepted, self._entries(), self._sample, totals.history())
+
+    def _judge_whole(self) -> list[Finding]:
+        totals = self._totals
+        delivered, accepted, days = totals.delivered_frame(), totals.accepted_frame(), totals.days_frame(self._settings)
+        # A long first batch is compared with its own beginning, but whether it must have rows is told by real history.
+        given = self._suite(self._history)
+        compared = self._suite(totals.history())
+        return [
+            *validate(delivered, of_scopes(given, (DELIVERED,), totals.rows_delivered)),
+            *validate(accepted, _enough_values(of_scopes(compared, (ACCEPTED,), totals.rows_accepted), accepted)),
+            *validate(days, of_scopes(compared, (DAYS,), len(days))),
+        ]
+
+    def _suite(self, history: History) -> list[Expectation]:
+        return ARRIVAL_SUITES[self._table.name](arrival_of(self._settings, self._batch, self._columns, history))
+
+    def _entries(self) -> tuple[SetAside, ...]:
+        name, batch_id = self._table.name, self._batch.id
+        entries = [
+            SetAside(name, batch_id, rule, self._reasons[rule], pa.concat_tables(pieces))
+            for rule in self._found
+            if (pieces := self._set_aside.get(rule))
+        ]
+        if self._unparsed.num_rows:
+            reason = "expected a line that splits into the file's columns"
+            entries.append(SetAside(name, batch_id, UNPARSED_RULE, reason, self._unparsed))
+        return tuple(entries)
+
+
+def _both(one: RuleResult, other: RuleResult) -> RuleResult:
+    """What a row rule found in two chunks."""
+    status = max(one.status, other.status, key=(Status.PASSED, Status.SET_ASIDE, Status.UNKNOWN).index)
+    worse = one if one.status is status else other
+    rows = one.rows + other.rows
+    observed = worse.observed if status is Status.UNKNOWN else broken_rows(rows)
+    return replace(worse, status=status, rows=rows, observed=observed)
+
+
+def with_form(judged: Judged, previous: Batch | None, recent: Recent) -> Judged:
+    """The judgement with what is different about the delivery's form; what changed too much is held by that alone.
+
+    Args:
+        previous: The last accepted delivery of the table.
+    """
+    if judged.sample is None or judged.verdict.status is Status.UNKNOWN:
+        return replace(judged, sample=None)
+    form = form_of(judged.batch, judged.sample, judged.verdict, previous, judged.compared, recent)
+    if form.change is not Change.BREAKING or judged.verdict.status is not Status.PASSED:
+        return replace(judged, form=form, sample=None)
+    expected = "the form that was accepted before"
+    held = RuleResult(FORM_RULE, "batch", Status.FAILED, "; ".join(form.differences), expected)
+    verdict = _verdict(judged.batch, [*judged.verdict.rules, held])
+    return Judged(judged.batch, verdict, form=replace(form, rules=form.rules | {FORM_RULE}))
 
 
 def unchanged(batch: Batch) -> Judged:
@@ -148,7 +239,7 @@ def unchanged(batch: Batch) -> Judged:
         rows_collapsed=batch.rows,
         rows_late=0,
     )
-    return Judged(batch, replace(_verdict(batch, [same]), rows_collapsed=batch.rows), accepted)
+    return Judged(batch, replace(_verdict(batch, [same]), rows_collapsed=batch.rows), accepted, form=SAME)
 
 
 def refused(batch: Batch, rule: str, observed: str, expected: str) -> Judged:
@@ -166,55 +257,13 @@ def _verdict(batch: Batch, rules: Sequence[RuleResult]) -> Verdict:
     return Verdict(Gate.ARRIVALS, batch.table, batch.id, batch.last_day, tuple(rules), rows_in=batch.rows)
 
 
-def _for(expectations: Sequence[Expectation], scopes: tuple[str, ...], count_rows: int) -> list[Expectation]:
-    """The expectations of some scopes; those that say nothing about an empty frame only where there are rows."""
-    return [
-        expectation
-        for expectation in expectations
-        if (expectation.meta or {})["scope"] in scopes
-        and (count_rows or not (expectation.meta or {}).get("if_rows", False))
-    ]
-
-
 def _enough_values(expectations: Sequence[Expectation], frame: pd.DataFrame) -> list[Expectation]:
     """Without expectations about the scale of a column that has too few values to tell."""
     return [
         expectation
         for expectation in expectations
-        if not (column := getattr(expectation, "column", "")).startswith(NONZERO.format(""))
-        or frame[column].count() >= FEWEST_VALUES
+        if not (column := getattr(expectation, "column", "")).startswith(NONZERO.format("")) or frame[column].count()
     ]
-
-
-def _claim_rows(findings: Sequence[Finding], conformed: Conformed) -> tuple[list[Finding], np.ndarray]:
-    """Give each failing row to the first rule that it breaks, so that counts add up; also marks all failing rows."""
-    deletes = pc.fill_null(pc.equal(conformed.rows.column("_op"), "delete"), False).to_numpy()
-    failing = np.zeros(conformed.rows.num_rows, dtype=bool)
-    claimed = []
-    for finding in findings:
-        if finding.scope != ROW:
-            continue
-        own = finding.positions[~failing[finding.positions]]
-        if not finding.meta["holds_for_deletes"]:
-            own = own[~deletes[own]]
-        failing[own] = True
-        if finding.status is Status.SET_ASIDE:
-            status = Status.SET_ASIDE if len(own) else Status.PASSED
-            finding = replace(finding, positions=own, status=status, observed=f"{len(own):,} rows that do not")
-        claimed.append(finding)
-    return claimed, failing
-
-
-def _set_aside(batch: Batch, rows: pa.Table, unparsed: pa.Table, findings: Sequence[Finding]) -> tuple[SetAside, ...]:
-    entries = [
-        SetAside(batch.table, batch.id, finding.rule, f"expected {finding.expected}", rows.take(finding.positions))
-        for finding in findings
-        if len(finding.positions)
-    ]
-    if unparsed.num_rows:
-        reason = "expected a line that splits into the file's columns"
-        entries.append(SetAside(batch.table, batch.id, UNPARSED_RULE, reason, unparsed))
-    return tuple(entries)
 
 
 def _set_aside_lines(batch: Batch, conformed: Conformed, findings: Sequence[Finding]) -> pa.Table:
@@ -224,17 +273,14 @@ def _set_aside_lines(batch: Batch, conformed: Conformed, findings: Sequence[Find
         for finding in findings:
             orders = conformed.rows.column("order_id").take(finding.positions).drop_null().combine_chunks()
             count = len(orders)
-            pieces.append(
-                pa.table(
-                    [
-                        orders,
-                        pa.repeat(pa.scalar(finding.rule, pa.string()), count),
-                        pa.repeat(pa.scalar(batch.id, pa.string()), count),
-                        pa.repeat(pa.scalar(batch.last_day, pa.date32()), count),
-                    ],
-                    schema=SET_ASIDE_SCHEMA,
-                )
-            )
+            columns = {
+                "order_id": orders,
+                "rule": pa.repeat(pa.scalar(finding.rule, pa.string()), count),
+                "_batch_id": pa.repeat(pa.scalar(batch.id, pa.string()), count),
+                "_batch_date": pa.repeat(pa.scalar(batch.last_day, pa.date32()), count),
+                "lines": pa.repeat(pa.scalar(1, pa.int64()), count),
+            }
+            pieces.append(pa.table({name: columns[name] for name in SET_ASIDE_SCHEMA.names}, SET_ASIDE_SCHEMA))
     return pa.concat_tables(pieces)
 
 
@@ -244,10 +290,3 @@ def _unparsed_result(unparsed: pa.Table) -> list[RuleResult]:
     count = unparsed.num_rows
     expected = "every line to split into the file's columns"
     return [RuleResult(UNPARSED_RULE, ROW, Status.SET_ASIDE, f"{count:,} lines that do not", expected, count)]
-
-
-def _quarantined_share(table: Table, rows_in: int, quarantined: int) -> RuleResult:
-    share = quarantined / rows_in if rows_in else 0.0
-    status = Status.FAILED if share > table.quarantine_budget else Status.PASSED
-    expected = f"at most {table.quarantine_budget:.0%} of rows set aside"
-    return RuleResult("quarantined_share", "batch", status, f"{share:.2%} ({quarantined:,} of {rows_in:,})", expected)

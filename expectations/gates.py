@@ -1,8 +1,9 @@
 """The gates, each one call. Verdicts are stored before anything is published, incidents after."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pandas as pd
 import pyarrow as pa
 from great_expectations.exceptions import GreatExpectationsError
 
-from expectations.arrivals import Judged, judge_batch, refused, unchanged, unjudged
-from expectations.history import history_before
-from expectations.incidents import tell
+from expectations.arrivals import Judged, judge_chunks, refused, unchanged, unjudged, with_form
+from expectations.budgets import check_settings
+from expectations.forms import Change, record_form
+from expectations.history import history_before, recent_values
+from expectations.incidents import FormChange, change_key, tell
 from expectations.marts import judge_staged
 from expectations.model_inputs import judge_training_set
 from expectations.suites.model_inputs.recommender import ModelInputConfig
@@ -27,11 +30,19 @@ from ml.stores.quarantine import Quarantine
 from ml.stores.raw import RawStore
 from ml.stores.warehouse import Marts
 
+Affected = Callable[[str, Sequence[str]], list[str]]
+"""Table and columns -> names of what depends on them: models of the warehouse, features."""
+CHUNK_ROWS = 2_000_000
+"""Rows of a batch that are in memory at a time; a larger batch is judged in chunks of at most so many."""
 
-def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
+
+def judge_arrivals(settings: Settings, partition: date, affected: Affected | None = None) -> dict[str, Any]:
     """Judge what landed for a shop day and publish what passed, in one step.
 
     Batches that were accepted before are left alone, so the same day again changes nothing.
+
+    Args:
+        affected: Tells what depends on columns of a table that changed.
 
     Returns:
         Per table: batch, status and counts of rows.
@@ -39,14 +50,19 @@ def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
     Raises:
         DataFailed: A required table is missing or broke a rule; nothing of the day was published.
         ToolFailed: A check could not do its work; nothing of the day was published.
+        SettingsError: A budget or an owner is set for a table or rule that there is not.
     """
+    check_settings(settings)
     operations, raw = Operations.from_settings(settings), RawStore(settings)
     landing = Landing(settings.shop_dir / "landing")
     accepted = raw.accepted()
     landed = landing.delivered(partition)
-    judged = [
-        _judge(settings, landing, raw, batch, accepted) for batch in landed if (batch.table, batch.id) not in accepted
-    ]
+    judged = []
+    for batch in landed:
+        if (batch.table, batch.id) not in accepted:
+            found = _judge(settings, landing, raw, batch, accepted)
+            recent = partial(recent_values, raw, CONTRACT[batch.table], batch.first_day)
+            judged.append(with_form(found, _last_accepted(landing, batch, accepted), recent))
     verdicts = [*_arrival_of_required(operations, landed, partition), *(each.verdict for each in judged)]
     if must_stop := _must_stop(verdicts):
         verdicts = [_held_back(verdict) for verdict in verdicts]
@@ -59,9 +75,10 @@ def judge_arrivals(settings: Settings, partition: date) -> dict[str, Any]:
     let_through = [each.accepted for each in judged if each.accepted is not None]
     if let_through and not must_stop:
         raw.append(let_through)
-    tell(operations, verdicts)
+    changes = _changes(operations, judged, affected)
+    tell(operations, verdicts, changes)
     if must_stop:
-        _stop(verdicts)
+        _stop(verdicts, changes)
     return {"partition": partition.isoformat(), "tables": _counts(operations, landed)}
 
 
@@ -110,17 +127,43 @@ def _judge(settings: Settings, landing: Landing, raw: RawStore, batch: Batch, ac
     if batch.same_as is not None and (batch.table, batch.same_as) in accepted:
         return unchanged(batch)
     try:
-        rows, unparsed = landing.read(batch), landing.read_unparsed(batch)
+        chunks, unparsed = landing.read_chunks(batch, CHUNK_ROWS), landing.read_unparsed(batch)
     except DataFailed as error:
         return refused(batch, "bytes_match_manifest", str(error), "the bytes that were landed")
     try:
         history = history_before(raw, CONTRACT[batch.table], batch.first_day)
-        return judge_batch(settings, batch, rows, unparsed, history)
+        keep = partial(raw.write_chunk, batch.table, batch.id) if batch.rows > CHUNK_ROWS else None
+        return judge_chunks(settings, batch, chunks, unparsed, history, keep)
     except ToolFailed as error:
         return unjudged(batch, str(error))
     except (GreatExpectationsError, duckdb.Error, pa.ArrowException) as error:
         # The message may quote a value, so only its kind is told.
         return unjudged(batch, f"the gate raised {type(error).__name__}")
+
+
+def _last_accepted(landing: Landing, batch: Batch, accepted: set[tuple[str, str]]) -> Batch | None:
+    """The delivery of the same table that was accepted for the newest day, up to this one's."""
+    found = [
+        each for each in landing.deliveries(batch.table, up_to=batch.last_day) if (each.table, each.id) in accepted
+    ]
+    return max(found, key=lambda each: (each.last_day, each.landed_at), default=None)
+
+
+def _changes(operations: Operations, judged: Sequence[Judged], affected: Affected | None) -> dict[str, FormChange]:
+    """How the forms of the judged deliveries changed, by batch; forms that were not seen before are remembered."""
+    changes = {}
+    for each in judged:
+        if each.form is None:
+            continue
+        record_form(operations, each.batch, each.form)
+        names: list[str] | None = None
+        if each.form.change is Change.BREAKING and affected is not None:
+            try:
+                names = affected(each.batch.table, each.form.columns)
+            except (DataFailed, ToolFailed):
+                names = None  # that a delivery changed must be told, whether or not its effect is known
+        changes[change_key(each.verdict)] = FormChange(each.form, names)
+    return changes
 
 
 def _arrival_of_required(operations: Operations, landed: Sequence[Batch], partition: date) -> list[Verdict]:
@@ -156,9 +199,14 @@ def _held_back(verdict: Verdict) -> Verdict:
     return replace(verdict, rules=(*verdict.rules, held), rows_published=0, rows_quarantined=0, rows_collapsed=0)
 
 
-def _stop(verdicts: Sequence[Verdict]) -> None:
+def _stop(verdicts: Sequence[Verdict], changes: Mapping[str, FormChange] | None = None) -> None:
     bad = [verdict for verdict in verdicts if verdict.bad_rules]
-    message = " | ".join(f"{verdict.object} ({verdict.batch_id}): {verdict.sentences()}" for verdict in bad)
+    messages = []
+    for verdict in bad:
+        change = (changes or {}).get(change_key(verdict))
+        told = f". {change.sentence()}" if change and change.form.change is Change.BREAKING else ""
+        messages.append(f"{verdict.object} ({verdict.batch_id}): {verdict.sentences()}{told}")
+    message = " | ".join(messages)
     if any(verdict.status is Status.UNKNOWN for verdict in bad):
         raise ToolFailed(message)
     raise DataFailed(message)

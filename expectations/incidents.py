@@ -1,7 +1,9 @@
 """Opens and closes incidents after a verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from expectations.forms import FORM_RULE, Change, Form
 from expectations.verdicts import Gate, RuleResult, Status, Verdict
 from ml.alerts.incidents import close_incident, open_incident
 from ml.stores.operations import Operations, incidents
@@ -9,6 +11,8 @@ from ml.stores.operations import Operations, incidents
 FAILED_KIND = "gate_failed"
 UNKNOWN_KIND = "gate_unknown"
 SET_ASIDE_KIND = "rows_set_aside"
+SCHEMA_KIND = "schema_changed"
+ADDED_RULE = "form_added"
 _KIND_OF = {Status.FAILED: FAILED_KIND, Status.UNKNOWN: UNKNOWN_KIND, Status.SET_ASIDE: SET_ASIDE_KIND}
 _SEVERITY_OF = {FAILED_KIND: "alert", UNKNOWN_KIND: "unknown", SET_ASIDE_KIND: "warn"}
 _NEXT_STEP = {
@@ -21,13 +25,76 @@ _NEXT_STEP = {
 _SET_ASIDE_STEP = "The rows are in quarantine, the rest went on. `shopwright quarantine list` shows them."
 
 
-def tell(operations: Operations, verdicts: Iterable[Verdict]) -> None:
-    """Open an incident for each broken rule, and close those whose check passed now."""
+@dataclass(frozen=True)
+class FormChange:
+    """How the form of a judged batch changed, and what that would affect.
+
+    Attributes:
+        affected: Names of what depends on the changed columns; None when that is not known.
+    """
+
+    form: Form
+    affected: list[str] | None = None
+
+    def sentence(self) -> str:
+        differences = "; ".join(self.form.differences)
+        if self.affected is None:
+            return f"What changed: {differences}. What depends on it is not known"
+        return f"What changed: {differences}. It would affect {', '.join(self.affected) or 'nothing that is built'}"
+
+
+def change_key(verdict: Verdict) -> str:
+    """Under which a batch's change is found: two tables may share a batch id."""
+    return f"{verdict.object}/{verdict.batch_id}"
+
+
+def tell(operations: Operations, verdicts: Iterable[Verdict], changes: Mapping[str, FormChange] | None = None) -> None:
+    """Open an incident for each broken rule, and close those whose check passed now.
+
+    Args:
+        changes: By `change_key`. A changed form is one incident, in place of those of the rules that say the same.
+    """
     for verdict in verdicts:
+        change = (changes or {}).get(change_key(verdict))
         _close_recovered(operations, verdict)
+        same_cause = _tell_change(operations, verdict, change) if change else frozenset()
         for rule in verdict.rules:
-            if rule.status in _KIND_OF:
+            if rule.status in _KIND_OF and rule.rule not in same_cause:
                 _open(operations, verdict, rule)
+
+
+def _tell_change(operations: Operations, verdict: Verdict, change: FormChange) -> frozenset[str]:
+    """Tell that the form of a delivery changed, or that it is as before; returns the rules that need no telling."""
+    table, form, day = verdict.object, change.form, verdict.partition
+    if form.change is Change.BREAKING:
+        open_incident(
+            operations,
+            kind=SCHEMA_KIND,
+            object=table,
+            rule=FORM_RULE,
+            partition=day,
+            severity="alert",
+            title=f"{table} came in another form on {day}: {form.differences[0]}",
+            body=f"Batch {verdict.batch_id} is held. {change.sentence()}. {_NEXT_STEP[Gate.ARRIVALS]}",
+        )
+        return form.rules
+    if verdict.status is Status.PASSED:
+        close_incident(operations, kind=SCHEMA_KIND, object=table, rule=FORM_RULE, partition=day)
+    if form.change is Change.ADDITIVE:
+        open_incident(
+            operations,
+            kind=SCHEMA_KIND,
+            object=table,
+            rule=ADDED_RULE,
+            partition=day,
+            severity="warn",
+            title=f"{table} came with a difference on {day}: {form.differences[0]}",
+            body=f"Batch {verdict.batch_id}. What changed: {'; '.join(form.differences)}. Nothing has to be done: the "
+            "contract's columns are stored, others are not. Closes with the next delivery of this form.",
+        )
+    elif verdict.status is Status.PASSED:
+        close_incident(operations, kind=SCHEMA_KIND, object=table, rule=ADDED_RULE, partition=day)
+    return frozenset()
 
 
 def object_of(verdict: Verdict) -> str:

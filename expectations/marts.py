@@ -8,7 +8,8 @@ from datetime import date, timedelta
 import duckdb
 import pandas as pd
 
-from expectations.profile import profile_columns
+from expectations.part_measures import Measures, PartMeasures
+from expectations.profile import as_profile
 from expectations.suites.marts import MART_SUITES
 from expectations.suites.marts.staged import NEWEST_DAY, ROWS, STRAY, STRAY_BATCHES, StagedMart
 from expectations.suites.measured import COLUMNS, FACTS, with_limits
@@ -32,40 +33,31 @@ def judge_staged(settings: Settings, partition: date, marts: Marts, published: M
     Args:
         published: What readers see now, to compare shares of nulls with.
     """
-    connection = marts.connect()
-    before = published.connect() if published else None
-    try:
-        built = set(marts.version.tables())
-        verdicts = [_judge(settings, partition, marts, connection, before, name) for name in sorted(built)]
-    finally:
-        connection.close()
-        if before is not None:
-            before.close()
-    return [*verdicts, *(_absent(partition, name) for name in sorted(set(MART_SUITES) - built))]
+    measures = PartMeasures(marts.store, _DAY_COLUMNS)
+    verdicts = []
+    for name in marts.version.tables():
+        measured = measures.of_table(marts.version, name)
+        before = measures.of_table(published.version, name) if published else None
+        if measured is not None:
+            verdicts.append(_judge(settings, partition, marts, name, measured, before))
+    measures.forget_gone()
+    absent = sorted(set(MART_SUITES) - set(marts.version.tables()))
+    return [*verdicts, *(_absent(partition, name) for name in absent)]
 
 
 def _judge(
-    settings: Settings,
-    partition: date,
-    marts: Marts,
-    connection: duckdb.DuckDBPyConnection,
-    before: duckdb.DuckDBPyConnection | None,
-    name: str,
+    settings: Settings, partition: date, marts: Marts, name: str, measured: Measures, before: Measures | None
 ) -> Verdict:
     mart = StagedMart(name, _newest_open_day(settings, marts.target_day), marts.as_of_date)
-    profile = with_limits(
-        profile_columns(connection, name, nan_is_missing=False), _null_shares(before, name) if before else {}
-    )
     frames = {
-        FACTS: _facts(connection, name),
-        COLUMNS: profile,
-        STRAY_BATCHES: _stray(connection) if name == "fct_row_conservation" else pd.DataFrame(),
+        FACTS: _facts(measured),
+        COLUMNS: with_limits(as_profile(measured.columns), _null_shares(before)),
+        STRAY_BATCHES: _stray(marts) if name == "fct_row_conservation" else pd.DataFrame(),
     }
     suite = MART_SUITES.get(name)
     rules = judge_frames(frames, suite(mart) if suite else [])
-    rows = int(frames[FACTS][ROWS].iloc[0])
-    verdict = Verdict(Gate.MARTS, name, _content_id(marts, name), partition, tuple(rules), rows_in=rows)
-    return replace(verdict, rows_published=rows) if verdict.status is Status.PASSED else verdict
+    verdict = Verdict(Gate.MARTS, name, _content_id(marts, name), partition, tuple(rules), rows_in=measured.rows)
+    return replace(verdict, rows_published=measured.rows) if verdict.status is Status.PASSED else verdict
 
 
 def judge_frames(frames: dict[str, pd.DataFrame], expectations: Sequence) -> list[RuleResult]:  # type: ignore[type-arg]
@@ -93,33 +85,31 @@ def _newest_open_day(settings: Settings, target_day: date) -> date:
     return day
 
 
-def _facts(connection: duckdb.DuckDBPyConnection, name: str) -> pd.DataFrame:
-    day = f"max({_DAY_COLUMNS[name]})" if name in _DAY_COLUMNS else "null::date"
-    query = f"select count(*), {day} from {name}"  # noqa: S608 - names of our own marts and columns
-    ((rows, newest),) = connection.execute(query).fetchall()
-    return pd.DataFrame({ROWS: [rows], NEWEST_DAY: [newest.toordinal() if newest else None]})
+def _facts(measured: Measures) -> pd.DataFrame:
+    newest = measured.newest_day
+    return pd.DataFrame({ROWS: [measured.rows], NEWEST_DAY: [newest.toordinal() if newest else None]})
 
 
-def _stray(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    stray: pd.DataFrame = connection.execute(
-        f"""
-        select
-            table_name || ' ' || batch_id as batch,
-            (rows_in - rows_published - rows_quarantined - rows_collapsed)::bigint as {STRAY}
-        from fct_row_conservation
-        order by batch
-        """  # noqa: S608 - the one name is ours
-    ).df()
-    return stray
+def _stray(marts: Marts) -> pd.DataFrame:
+    files = [str(path) for path in marts.store.open_table(marts.version, "fct_row_conservation")]
+    with duckdb.connect() as connection:
+        connection.read_parquet(files).create_view("conservation")
+        stray: pd.DataFrame = connection.execute(
+            f"""
+            select
+                table_name || ' ' || batch_id as batch,
+                (rows_in - rows_published - rows_quarantined - rows_collapsed)::bigint as {STRAY}
+            from conservation
+            order by batch
+            """  # noqa: S608 - the one name is ours
+        ).df()
+        return stray
 
 
-def _null_shares(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, float]:
-    tables = {
-        row[0] for row in connection.execute("select view_name from duckdb_views() where not internal").fetchall()
-    }
-    if name not in tables:
+def _null_shares(before: Measures | None) -> dict[str, float]:
+    if before is None:
         return {}
-    profile = profile_columns(connection, name, nan_is_missing=False)
+    profile = as_profile(before.columns)
     return dict(zip(profile["column"], profile["null_share"], strict=True))
 
 

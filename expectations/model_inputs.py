@@ -77,11 +77,12 @@ def _facts(
         from {_RELATION}
     """  # noqa: S608 - names of our own columns
     facts: pd.DataFrame = connection.execute(query).df()
+    supplied = profile[~profile["column"].isin(config.not_supplied)]
     return facts.assign(
         **{
             MISSING_COLUMNS: 0,
             AUDIT_COLUMNS: len(forbidden),
-            LARGEST_NULL_SHARE: float(profile["null_share"].max()) if len(profile) else 0.0,
+            LARGEST_NULL_SHARE: float(supplied["null_share"].max()) if len(supplied) else 0.0,
         }
     )
 

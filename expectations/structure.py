@@ -28,11 +28,11 @@ def check_structure(table: Table, rows: pa.Table, is_text: bool) -> list[RuleRes
 
 
 def _columns_present(table: Table, schema: pa.Schema) -> RuleResult:
-    missing = [column.name for column in table.columns if column.name not in schema.names and not column.may_be_absent]
+    missing = missing_columns(table, schema)
     twice = sorted({column.name for column in known_columns(table) if schema.names.count(column.name) > 1})
     problems = [f"{name} is missing" for name in missing] + [f"{name} comes twice" for name in twice]
     if missing:
-        problems += [f"unknown column {name}" for name in _nameable_unknown(table, schema)]
+        problems += [f"unknown column {name}" for name in nameable_unknown(table, schema)]
     if missing and not {column.name for column in table.columns} & set(schema.names):
         problems = ["no column of the contract: is the header missing, or the delimiter another one?"]
     required = ", ".join(column.name for column in table.columns if not column.may_be_absent)
@@ -45,16 +45,27 @@ def _columns_present(table: Table, schema: pa.Schema) -> RuleResult:
     )
 
 
+def missing_columns(table: Table, schema: pa.Schema) -> list[str]:
+    """Columns that must be delivered and are not."""
+    return [column.name for column in table.columns if column.name not in schema.names and not column.may_be_absent]
+
+
+def unknown_columns(table: Table, schema: pa.Schema) -> set[str]:
+    """Delivered columns that the contract does not know."""
+    return set(schema.names) - {column.name for column in known_columns(table)} - {LINE_COLUMN}
+
+
 def _unknown_columns(table: Table, schema: pa.Schema) -> list[RuleResult]:
-    unknown = set(schema.names) - {column.name for column in known_columns(table)} - {LINE_COLUMN}
+    unknown = unknown_columns(table, schema)
     if not unknown:
         return []
-    names = ", ".join(_nameable_unknown(table, schema)) or "names withheld"
+    names = ", ".join(nameable_unknown(table, schema)) or "names withheld"
     observed = f"{len(unknown)} more, not stored: {names}"
     return [RuleResult("unknown_columns", "batch", Status.WARNED, observed, "only columns of the contract")]
 
 
-def _nameable_unknown(table: Table, schema: pa.Schema) -> list[str]:
+def nameable_unknown(table: Table, schema: pa.Schema) -> list[str]:
+    """Unknown columns whose names may be told: none, where the header may be a row of data."""
     known = {column.name for column in known_columns(table)} | {LINE_COLUMN}
     if not known & set(schema.names):
         return []
@@ -62,9 +73,10 @@ def _nameable_unknown(table: Table, schema: pa.Schema) -> list[str]:
 
 
 def _column_types(table: Table, rows: pa.Table) -> RuleResult:
+    wrong = misfits(table, rows)
     problems = []
     for column in known_columns(table):
-        if column.name in rows.column_names and not _fits(column, rows.column(column.name)):
+        if column.name in wrong:
             unit = " cents" if column.is_amount else ""
             problems.append(f"{column.name}: expected {column.type}{unit}, got {rows.schema.field(column.name).type}")
     return RuleResult(
@@ -74,6 +86,15 @@ def _column_types(table: Table, rows: pa.Table) -> RuleResult:
         "; ".join(problems) or "all of them",
         "the contract's types",
     )
+
+
+def misfits(table: Table, rows: pa.Table) -> list[str]:
+    """Columns of typed rows whose type is not the contract's and cannot be read as it without loss."""
+    return [
+        column.name
+        for column in known_columns(table)
+        if rows.column_names.count(column.name) == 1 and not _fits(column, rows.column(column.name))
+    ]
 
 
 def _fits(column: Column, values: pa.ChunkedArray) -> bool:

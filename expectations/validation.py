@@ -23,9 +23,9 @@ from expectations.verdicts import RuleResult, Status
 ROW = "row"
 """Judges single rows of a batch as it was delivered; what fails goes to quarantine."""
 DELIVERED = "delivered"
-"""Judges a batch as it was delivered."""
+"""Judges measures of a batch as it was delivered."""
 ACCEPTED = "accepted"
-"""Judges what is left of a batch after quarantine and collapsed duplicates."""
+"""Judges measures of what is left of a batch after quarantine and collapsed duplicates."""
 DAYS = "days"
 """Judges a batch's rows per event day."""
 
@@ -123,10 +123,10 @@ def _in_words(meta: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     if "unexpected_count" in result:
         return f"{result['unexpected_count']:,} of {result['element_count']:,} {meta.get('counts', 'rows')} that do not"
     observed = result.get("observed_value")
-    if meta.get("hides_observed") or observed is None:
-        return "no such value" if not meta.get("hides_observed") else "none" if result.get("missing_count") else "some"
+    if observed is None:
+        return "no such value"
     if meta.get("is_day"):
         return date.fromordinal(int(observed)).isoformat()
-    if meta.get("is_share_present"):
-        return f"{1 - float(observed):.2%}"
+    if meta.get("is_share"):
+        return f"{float(observed):.2%}"
     return f"{observed:,.6g}" if isinstance(observed, float) else f"{observed:,}"

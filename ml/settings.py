@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,11 +16,14 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 PREFIX = "SHOPWRIGHT_"
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def _known_timezone(name: str) -> str:
-    if name not in available_timezones():
-        raise ValueError("expected an IANA time zone such as 'America/New_York'")
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, a path out of the database, a folder of it
+        raise ValueError("expected an IANA time zone such as 'America/New_York'") from None
     return name
 
 
@@ -30,6 +33,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=PROJECT_DIR / ".env",
+        dotenv_filtering="match_prefix",  # the compose file has variables of its own there
         frozen=True,
         extra="forbid",
         env_parse_none_str="none",
@@ -42,11 +46,22 @@ class Settings(BaseSettings):
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="The shop's one settlement currency, ISO 4217.")
     closed_days: tuple[str, ...] = Field(
         ("12-25",),
-        description="Month-days (MM-DD) on which the shop is closed, so that a day without sales is expected.",
+        description="Month-days (MM-DD) and weekdays (saturday) on which the shop is closed, so that a day without "
+        "sales is expected.",
     )
 
-    source: Literal["completejourney", "files"] = "completejourney"
+    source: Literal["completejourney", "files", "postgres"] = "completejourney"
     files_dir: Path | None = Field(None, description="The folder that the files source reads.")
+    files_mapping: Path | None = Field(
+        None, description="YAML file that maps the folder's files to the shop contract; none when they have its form."
+    )
+    source_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the database that the source reads.")
+    source_schema: str = Field("public", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Its schema.")
+    source_cursor: str = Field(
+        "updated_at",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        description="Column of every source table that says when a row was last written.",
+    )
     first_day: date = Field(date(2017, 1, 1), description="First day of history to load.")
     bootstrap_day: date = Field(date(2017, 11, 19), description="Last day of the history that the bootstrap loads.")
     last_day: Annotated[date | None, BeforeValidator(lambda value: None if value == "" else value)] = Field(
@@ -58,6 +73,23 @@ class Settings(BaseSettings):
         ge=0,
         le=520,
         description="Weeks of the promotions table that a bootstrap lands, counted back from its last day.",
+    )
+
+    quarantine_budgets: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict,
+        description='Largest share of a batch that may be set aside, by "table" or "table.rule" (a JSON object); '
+        "over it, the batch is held whole.",
+    )
+    owners: dict[str, str] = Field(
+        default_factory=dict, description='Who answers for a table\'s data, by table (a JSON object); "shop-data" else.'
+    )
+    freshness: dict[str, str] = Field(
+        default_factory=dict,
+        description='Objectives by table (a JSON object), such as {"orders": "by 06:00, at most 1 day"}; those of the '
+        "contract else.",
+    )
+    lineage_url: str | None = Field(
+        None, description="HTTP address that takes OpenLineage events; a file under the state folder when empty."
     )
 
     keep_versions: int = Field(5, ge=2, le=1000, description="Published versions kept for rollback.")
@@ -79,15 +111,19 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.source == "files" and self.files_dir is None:
             raise ValueError(f"{PREFIX}FILES_DIR is required when {PREFIX}SOURCE is 'files'")
+        if self.source == "postgres" and self.source_url is None:
+            raise ValueError(f"{PREFIX}SOURCE_URL is required when {PREFIX}SOURCE is 'postgres'")
         if not self.first_day <= self.bootstrap_day:
             raise ValueError(f"{PREFIX}BOOTSTRAP_DAY must not be before {PREFIX}FIRST_DAY")
         if self.last_day is not None and self.last_day < self.bootstrap_day:
             raise ValueError(f"{PREFIX}LAST_DAY must not be before {PREFIX}BOOTSTRAP_DAY")
-        for month_day in self.closed_days:
+        for entry in self.closed_days:
+            if entry in WEEKDAYS:
+                continue
             try:
-                date.fromisoformat(f"2000-{month_day}")
+                date.fromisoformat(f"2000-{entry}")
             except ValueError:
-                raise ValueError(f"{PREFIX}CLOSED_DAYS: expected MM-DD entries such as '12-25'") from None
+                raise ValueError(f"{PREFIX}CLOSED_DAYS: expected entries such as '12-25' or 'saturday'") from None
         return self
 
     @cached_property
@@ -100,7 +136,7 @@ class Settings(BaseSettings):
         return ZoneInfo(self.timezone)
 
     def is_closed(self, day: date) -> bool:
-        return f"{day:%m-%d}" in self.closed_days
+        return f"{day:%m-%d}" in self.closed_days or WEEKDAYS[day.weekday()] in self.closed_days
 
     def day_start(self, day: date) -> datetime:
         """Start of a shop day as an aware UTC timestamp."""

@@ -5,12 +5,38 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 _READY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class PrivateServer:
+    """A running server.
+
+    Attributes:
+        url: SQLAlchemy URL of its database, as its superuser.
+    """
+
+    folder: Path
+    url: str
+    _control: Callable[..., None]
+
+    def restart(self) -> None:
+        """End it as a crash would, and start it again."""
+        self._control("restart", "-m", "immediate")
+
+    def stop(self) -> None:
+        self._control("stop", "-m", "immediate")
+
+    def start(self) -> None:
+        self._control("start")
+
+    def url_of(self, role: str, password: str = "") -> str:
+        return f"postgresql://{role}:{password}@/postgres?host={self.folder}"
 
 
 @contextmanager
@@ -23,34 +49,45 @@ def private_postgres(find_binary: Callable[[str], Path]) -> Iterator[str]:
     Yields:
         SQLAlchemy URL of its database.
     """
-    initdb, postgres = find_binary("initdb"), find_binary("postgres")
+    with private_server(find_binary) as server:
+        yield server.url
+
+
+@contextmanager
+def private_server(find_binary: Callable[[str], Path], authentication: str = "trust") -> Iterator[PrivateServer]:
+    """The same, with a server that can be restarted.
+
+    Args:
+        authentication: How others than its superuser prove who they are.
+    """
+    initdb, pg_ctl = find_binary("initdb"), find_binary("pg_ctl")
     # Not pytest's own folder: it is closed to the other user, and too long for a socket's path.
     folder = Path(tempfile.mkdtemp(prefix="shopwright-pg-", dir="/tmp"))
     as_user = _unprivileged(folder)
     data = folder / "data"
+
+    def run(*arguments: object) -> None:
+        # Its output goes to a file: a server that inherits a pipe keeps it open.
+        with (folder / "output").open("ab") as output:
+            subprocess.run(
+                arguments, check=True, stdout=output, stderr=output, cwd=folder, timeout=_READY_SECONDS, **as_user
+            )
+
+    def control(*arguments: str) -> None:
+        run(pg_ctl, "-D", data, "-w", *arguments)
+
     try:
-        subprocess.run(
-            [initdb, "-D", data, "-U", "shopwright", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            check=True,
-            capture_output=True,
-            cwd=folder,
-            **as_user,
-        )
-        settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off"}
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        server = subprocess.Popen(
-            [postgres, "-D", data, *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            **as_user,
-        )
+        run(initdb, "-D", data, "-U", "shopwright", "-A", "trust", "-E", "UTF8", "--no-sync")
+        settings = {"listen_addresses": "''", "unix_socket_directories": f"'{folder}'", "fsync": "off"}
+        with (data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
+        (data / "pg_hba.conf").write_text(f"local all shopwright trust\nlocal all all {authentication}\n")
+        control("start")
         try:
-            _wait_until_ready(find_binary("pg_isready"), folder, server)
-            yield f"postgresql+psycopg://shopwright@/postgres?host={folder}"
+            yield PrivateServer(folder, f"postgresql+psycopg://shopwright@/postgres?host={folder}", control)
         finally:
-            server.terminate()
-            server.wait(30)
+            if (data / "postmaster.pid").exists():
+                control("stop", "-m", "immediate")
     finally:
         shutil.rmtree(folder)
 
@@ -62,13 +99,3 @@ def _unprivileged(folder: Path) -> dict[str, object]:
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
-def _wait_until_ready(pg_isready: Path, folder: Path, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline:
-        assert server.poll() is None, f"the server ended with {server.returncode}"
-        if subprocess.run([pg_isready, "-q", "-h", folder], check=False).returncode == 0:
-            return
-        time.sleep(0.1)
-    raise TimeoutError(f"PostgreSQL was not ready within {_READY_SECONDS} s")

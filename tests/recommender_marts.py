@@ -10,8 +10,8 @@ from ml.recommender.dataset import History
 from ml.recommender.features import CUSTOMER_FEATURES, PRODUCT_FEATURES, FeatureTables
 from ml.stores.features import pair_sql
 
-Line = tuple[str, str, int]
-"""customer, product, day (0 is 2024-01-01, a Monday)"""
+Line = tuple[str | None, str, int]
+"""customer (None: a guest, one order a line), product, day (0 is 2024-01-01, a Monday)"""
 
 FIRST_DAY = date(2024, 1, 1)
 
@@ -24,6 +24,7 @@ def mart_views(lines: Sequence[Line], not_merchandise: Sequence[str] = ()) -> du
     """Mart views over lines of one unit each, all in store s1; products pN have subcategory and category of N."""
     rows = pd.DataFrame(lines, columns=["customer_id", "product_id", "offset"])
     order_lines = rows.assign(
+        order_id=[f"o{number}" for number in range(len(rows))],
         store_id="s1",
         order_date=[day(offset) for offset in rows["offset"]],
         quantity=1.0,

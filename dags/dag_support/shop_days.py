@@ -19,6 +19,13 @@ def each_day() -> CronPartitionTimetable:
     return CronPartitionTimetable("0 0 * * *", timezone=_timezone(), run_offset=-1, key_format=DAY_FORMAT)
 
 
+def each_monday_morning() -> CronPartitionTimetable:
+    """At four o'clock on each Monday of the shop; the key is that day."""
+    from ml.shop.partition_keys import DAY_FORMAT
+
+    return CronPartitionTimetable("0 4 * * 1", timezone=_timezone(), key_format=DAY_FORMAT)
+
+
 def each_day_of(asset: Asset) -> PartitionedAssetTimetable:
     """One run for each day of an asset."""
     return PartitionedAssetTimetable(assets=asset)

@@ -7,14 +7,7 @@
     WAREHOUSE_RAW_VERSION and WAREHOUSE_TARGET_DAY pin both; the defaults are the current raw version
     and its newest batch day.
 #}
-{% macro create_raw_views() %}
-    {% if not execute %}{{ return('') }}{% endif %}
-
-    {% set store = raw_store_folder() %}
-    {% set version = env_var('WAREHOUSE_RAW_VERSION', '') or current_raw_version(store) %}
-    {% set parts = raw_parts(store, version) %}
-    {% set target_day = env_var('WAREHOUSE_TARGET_DAY', '') or newest_batch_day(store, parts) %}
-
+{% macro create_raw_views(parts, target_day) %}
     {% do run_query('create schema if not exists raw') %}
     {% do run_query(
         "create or replace view raw.clock as select date '" ~ target_day ~ "' as target_day, '"
@@ -23,7 +16,6 @@
     {% for source in graph.sources.values() if source.schema == 'raw' and source.name != 'clock' %}
         {% do run_query(raw_view(source, parts, target_day)) %}
     {% endfor %}
-    {% do log('raw ' ~ version ~ ' up to ' ~ target_day, info=true) %}
 {% endmacro %}
 
 
@@ -73,13 +65,23 @@
     {% endfor %}
     create or replace view raw.{{ source.name }} as
     {% if files %}
+        {# The empty relation beside them supplies, as nulls, the columns that older parts lack. #}
         select {{ source.columns.values() | map(attribute='name') | join(', ') }}
-        from read_parquet([{{ files | join(', ') }}], union_by_name = true)
+        from (
+            select * from read_parquet([{{ files | join(', ') }}], union_by_name = true)
+            union all by name
+            {{ empty_relation(source) }}
+        )
     {% else %}
-        select
-            {% for column in source.columns.values() %}
-                cast(null as {{ column.data_type }}) as {{ column.name }}{{ ',' if not loop.last }}
-            {% endfor %}
-        where false
+        {{ empty_relation(source) }}
     {% endif %}
+{% endmacro %}
+
+
+{% macro empty_relation(source) %}
+    select
+        {% for column in source.columns.values() %}
+            cast(null as {{ column.data_type }}) as {{ column.name }}{{ ',' if not loop.last }}
+        {% endfor %}
+    where false
 {% endmacro %}

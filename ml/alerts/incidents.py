@@ -32,7 +32,10 @@ KINDS = frozenset(
         "promotion_refused",
         "registry_mismatch",
         "rows_set_aside",
+        "schema_changed",
         "scrub_failed",
+        "selftest_failed",
+        "stale_data",
         "task_failed",
     }
 )

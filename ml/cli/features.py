@@ -6,15 +6,18 @@ from typing import Any
 import click
 
 from ml.alerts.incidents import close_incident, open_incident
+from ml.cli.step_verdicts import recorded
 from ml.cli.tables import print_table
+from ml.cli.warehouse import day_option
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
-from ml.stores.operations import Operations
-from ml.stores.warehouse import open_marts
+from ml.stores.operations import Operations, feature_versions
+from ml.stores.warehouse import marts_store, open_marts
 
 _PARITY_RULE = "online_equals_offline"
 
 
+@recorded("feature_parity", "online_values", "values_and_parity", "values that may be served, online equal to offline")
 def materialize_features(partition: date) -> dict[str, Any]:
     """Apply changed declarations, bring the online store to the published marts, and check that both agree.
 
@@ -67,15 +70,21 @@ def features(context: click.Context) -> None:
     """Feature services, and how far the online store has come."""
     if context.invoked_subcommand is not None:
         return
+    from ml.monitoring.staleness import stale_marks
     from ml.stores.feast_repo import features_dir, open_feature_store
     from ml.stores.online_features import watermark
 
     settings = get_settings()
+    _print_versions(settings)
     held = watermark(settings)
     if held is None:
         click.echo("nothing is materialized yet; run `shopwright features materialize --day <day>`")
         return
-    click.echo(f"online values reach {held.day}, from marts {held.marts_version}")
+    withdrawn = held.marts_version in marts_store(settings).withdrawn()
+    told = ", which was rolled back: run `shopwright features materialize`" if withdrawn else ""
+    click.echo(f"online values reach {held.day}, from marts {held.marts_version}{told}")
+    for mark in stale_marks(settings, ["features"]):
+        click.echo(mark)
     store = open_feature_store(settings, features_dir(settings))
     print_table(
         ["service", "view", "features", "online", "valid for", "owner"],
@@ -95,8 +104,32 @@ def features(context: click.Context) -> None:
     )
 
 
+def _print_versions(settings: Settings) -> None:
+    """The definition of each published feature mart, and the version of the marts that first had it."""
+    current = marts_store(settings).current()
+    if current is None:
+        return
+    in_use = current.lineage.get("fingerprints", {})
+    recorded = Operations.from_settings(settings).rows(feature_versions)
+    print_table(
+        ["feature mart", "version", "state", "definition", "first published in", "at"],
+        [
+            [
+                row["feature_mart"],
+                row["number"],
+                "published" if in_use.get(row["feature_mart"]) == row["fingerprint"] else "not in use",
+                row["fingerprint"][:12],
+                row["marts_version"],
+                f"{row['published_at']:%Y-%m-%d %H:%M} UTC",
+            ]
+            for row in sorted(recorded, key=lambda row: (row["feature_mart"], row["number"]))
+        ],
+    )
+    click.echo()
+
+
 @features.command()
-@click.option("--day", type=click.DateTime(formats=["%Y-%m-%d"]), required=True, help="Shop day that the run is for.")
+@day_option
 def materialize(day: datetime) -> None:
     """Bring the online store to the published marts and check it."""
     for name, value in materialize_features(day.date()).items():

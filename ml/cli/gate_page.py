@@ -9,7 +9,7 @@ from typing import Any
 from ml.settings import Settings
 from ml.stores.durable import write_durably
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #64707f; --line: #dde3ea; --paper: #fff; --back: #f5f7f9; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6eaf0; --soft: #97a3b3; --line: #2f3947; --paper: #1b222c; --back: #12171e; }
@@ -28,14 +28,17 @@ td, th { text-align: left; padding: 5px 14px; border-bottom: 1px solid var(--lin
 th { color: var(--soft); font-weight: 500; }
 .tag { border-radius: 99px; padding: 1px 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
 .tag { justify-self: start; }
-.passed { background: #d8f3e0; color: #0d5a2b; } .failed { background: #fbdcdc; color: #8d1414; }
+.passed, .proven { background: #d8f3e0; color: #0d5a2b; } .failed { background: #fbdcdc; color: #8d1414; }
 .unknown { background: #ece2fb; color: #4f1f9c; } .set_aside, .warned { background: #fcefcf; color: #7a5200; }
 """
 _WORDS = {"set_aside": "set aside"}
-_GATES = {
+GATE_TITLES = {
     "arrivals": "Arrivals: what the shop delivered",
+    "dbt_tests": "Data tests and contracts: what dbt found while it built",
+    "feature_parity": "Feature parity: what is served online",
     "marts": "Marts: what the warehouse built",
     "model_inputs": "Model inputs: what models are trained on",
+    "promotion": "Promotion: which model may serve",
 }
 
 
@@ -50,9 +53,10 @@ def write_gate_page(settings: Settings, verdicts: list[dict[str, Any]]) -> Path:
     overview = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing judged yet"
     page = (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Gates of {escape(settings.shop_id)}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body><main>"
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head><body><main>"
         f"<h1>Gates of {escape(settings.shop_id)}</h1><p>{overview}. Counts, rules and names only; rows that were set "
-        f"aside lie in quarantine: <code>shopwright quarantine list</code>.</p>{''.join(sections)}</main></body></html>"
+        f"aside lie in quarantine: <code>shopwright quarantine list</code>. Whether the gates block is proven by "
+        f"<code>shopwright gates selftest</code>.</p>{''.join(sections)}</main></body></html>"
     )
     write_durably(path, page.encode())
     return path
@@ -65,7 +69,7 @@ def _negated(day: str) -> int:
 def _section(gate: str, verdicts: list[dict[str, Any]]) -> str:
     days = groupby(verdicts, key=lambda verdict: str(verdict["partition"]))
     blocks = "".join(f"<p>Shop day {escape(day)}</p>{''.join(map(_verdict, found))}" for day, found in days)
-    return f"<h2>{escape(_GATES.get(gate, gate))}</h2>{blocks}"
+    return f"<h2>{escape(GATE_TITLES.get(gate, gate))}</h2>{blocks}"
 
 
 def _verdict(verdict: dict[str, Any]) -> str:
@@ -76,7 +80,7 @@ def _verdict(verdict: dict[str, Any]) -> str:
     is_open = " open" if verdict["status"] != "passed" else ""
     rules = "".join(map(_rule, sorted(verdict["rules"], key=lambda rule: rule["status"] == "passed")))
     return (
-        f"<details{is_open}><summary>{_tag(verdict['status'])}<b>{escape(verdict['object'])}</b>"
+        f"<details{is_open}><summary>{tag(verdict['status'])}<b>{escape(verdict['object'])}</b>"
         f"<code>{escape(verdict['batch_id'])}</code>{numbers}</summary>"
         f"<table><tr><th></th><th>rule</th><th>expected</th><th>found</th></tr>{rules}</table></details>"
     )
@@ -84,8 +88,8 @@ def _verdict(verdict: dict[str, Any]) -> str:
 
 def _rule(rule: dict[str, Any]) -> str:
     cells = "".join(f"<td>{escape(str(rule[name]))}</td>" for name in ("expected", "observed"))
-    return f"<tr><td>{_tag(rule['status'])}</td><td><code>{escape(rule['rule'])}</code></td>{cells}</tr>"
+    return f"<tr><td>{tag(rule['status'])}</td><td><code>{escape(rule['rule'])}</code></td>{cells}</tr>"
 
 
-def _tag(status: str) -> str:
+def tag(status: str) -> str:
     return f"<span class='tag {escape(status)}'>{escape(_WORDS.get(status, status))}</span>"

@@ -1,5 +1,6 @@
 """Landing the shop's days, judging them at the arrival gate, and verifying what is stored."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -29,8 +30,9 @@ def land_days(first_day: date, last_day: date) -> dict[str, Any]:
     Every table is tried before a failure is raised; what could be read is landed and stays.
 
     Returns:
-        Table -> {"batch_id", "batches", "rows", "unparsed", "same_as", "left_out"} of its batches; `left_out`
-        names the days that a bootstrap does not load.
+        Table -> {"batch_id", "batches", "rows", "unparsed", "same_as", "left_out", "filtered"} of its batches;
+        `left_out` names the days that a bootstrap does not load, `filtered` counts the rows that each filter of a
+        mapping left out.
 
     Raises:
         DataFailed: The source could not be read, or ends before `last_day`.
@@ -108,7 +110,16 @@ def _summary_of(batches: list[Batch], left_out: str | None) -> dict[str, Any]:
         "unparsed": sum(batch.unparsed for batch in batches),
         "same_as": batches[-1].same_as if batches else None,
         "left_out": left_out,
+        "filtered": _filtered(batches),
     }
+
+
+def _filtered(batches: list[Batch]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for batch in batches:
+        for name, rows in batch.left_out.items():
+            counts[name] = counts.get(name, 0) + rows
+    return counts
 
 
 def _tell_readable(operations: Operations, table: str, first_day: date, last_day: date, *, problem: str | None) -> None:
@@ -156,7 +167,14 @@ def gate_arrivals(partition: date) -> dict[str, Any]:
     """
     from expectations import gates  # Great Expectations takes seconds to import
 
-    return gates.judge_arrivals(get_settings(), partition)
+    settings = get_settings()
+
+    def affected(table: str, columns: Sequence[str]) -> list[str]:
+        from ml.lineage.impact import affected_by  # parses the models' SQL, which only a changed delivery needs
+
+        return affected_by(settings, table, columns)
+
+    return gates.judge_arrivals(settings, partition, affected)
 
 
 def scrub_stores() -> dict[str, Any]:
@@ -230,6 +248,9 @@ def ingest(day: datetime | None, first_day: datetime | None, gate: bool) -> None
             for table, entry in landed.items()
         ],
     )
+    for table, entry in landed.items():
+        for name, rows in entry["filtered"].items():
+            click.echo(f"{table}: {rows:,} rows of the source left out by {name!r}")
     if gate:
         click.echo("\njudging the arrivals")
         _print_gate(gate_arrivals(last)["tables"])

@@ -12,6 +12,7 @@ from ml.monitoring.checks import DRIFT_MONITORS, SNAPSHOT, Watch, drift_folder, 
 from ml.monitoring.drift import DriftConfig
 from ml.monitoring.performance import PerformanceConfig
 from ml.monitoring.reports import drift_page, status_page
+from ml.monitoring.staleness import stale_marks
 from ml.monitoring.states import badness
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
@@ -137,7 +138,9 @@ def write_status(settings: Settings) -> str:
     servers = {"Airflow": settings.airflow_api_url, "MLflow": settings.mlflow_tracking_uri}
     links |= {name: url for name, url in servers.items() if url}
     open_incidents = operations.rows(incidents, state="open")
-    write_durably(page, status_page(settings.shop_id, newest_states(operations), open_incidents, links).encode())
+    states = newest_states(operations)
+    text = status_page(settings.shop_id, states, open_incidents, links, stale_marks(settings))
+    write_durably(page, text.encode())
     return str(page)
 
 

@@ -34,8 +34,12 @@ def report_task_failed(
 
 
 def report_task_passed(dag_id: str, task_id: str, partition_key: str | None) -> None:
-    """Called by a task's callback when it succeeded."""
-    close_task_incidents(Operations.from_settings(get_settings()), dag_id, task_id, last_day_of(partition_key))
+    """Called by a task's callback when it succeeded. A run without a usable key has no day to report on."""
+    try:
+        day = last_day_of(partition_key)
+    except ValueError:
+        return
+    close_task_incidents(Operations.from_settings(get_settings()), dag_id, task_id, day)
 
 
 @click.command()
@@ -54,10 +58,11 @@ def demo() -> None:
 
 @click.command()
 def doctor() -> None:
-    """Check ports, space, versions, locks and settings; one line each, with the remedy."""
-    from ml.embedded.doctor import examine
+    """Check ports, space, versions, locks, settings and the source; one line each, with the remedy."""
+    from ml.embedded.doctor import check_source, examine
 
-    findings = examine(get_settings())
+    settings = get_settings()
+    findings = [*examine(settings), *check_source(settings)]
     for finding in findings:
         click.echo(finding.line())
     if not all(finding.is_ok for finding in findings):

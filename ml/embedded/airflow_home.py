@@ -14,7 +14,7 @@ DAGS_DIR = PROJECT_DIR / "dags"
 # How long a writer waits for the one SQLite file that scheduler, API server and DAG processor share.
 SQLITE_CONNECT_ARGS: dict[str, Any] = {"timeout": 60}
 
-_SWITCHED_OFF = {
+SWITCHED_OFF = {
     "DO_NOT_TRACK": "1",
     "SCARF_ANALYTICS": "false",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
@@ -23,6 +23,7 @@ _SWITCHED_OFF = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a queue of background jobs that nothing here uses
 }
+"""Environment of whatever we start: no telemetry."""
 
 
 def write_configuration(layout: Layout, ports: Ports) -> None:
@@ -91,7 +92,7 @@ def child_environment(settings: Settings, layout: Layout, ports: Ports) -> dict[
     layout.home.mkdir(parents=True, exist_ok=True)
     return {
         **inherited,
-        **_SWITCHED_OFF,
+        **SWITCHED_OFF,
         "HOME": str(layout.home),
         "XDG_CACHE_HOME": str(layout.home / ".cache"),
         "XDG_CONFIG_HOME": str(layout.home / ".config"),

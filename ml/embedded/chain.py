@@ -11,6 +11,7 @@ from ml.outcomes import ToolFailed
 
 INGEST, BUILD, FEATURES = "shop_ingest", "warehouse_build", "features_materialize"
 PUBLISH, MONITOR, TRAIN = "recommender_publish", "monitoring_check", "recommender_train"
+SELFTEST = "gates_selftest"
 DAY_CHAIN = (INGEST, BUILD, FEATURES, PUBLISH, MONITOR)
 
 _POLL_SECONDS = 1.0

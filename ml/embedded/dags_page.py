@@ -3,7 +3,7 @@
 import ast
 
 from ml.embedded.airflow_home import DAGS_DIR
-from ml.embedded.chain import DAY_CHAIN, TRAIN
+from ml.embedded.chain import DAY_CHAIN, SELFTEST, TRAIN
 from ml.settings import PROJECT_DIR
 
 PAGE = PROJECT_DIR / "docs" / "dags.md"
@@ -17,6 +17,7 @@ Stages are chained by assets, and every run has a partition key: the shop's day,
 ```
 shop_ingest -raw-> warehouse_build -marts-> features_materialize -features-> recommender_publish -> monitoring_check
                                                                  -features-> recommender_train (a full week)
+gates_selftest (by itself, Monday mornings)
 ```
 
 By hand: start `shop_ingest` with a partition key (in the UI or by the REST API), or load many days in any order with
@@ -27,7 +28,7 @@ By hand: start `shop_ingest` with a partition key (in the UI or by the REST API)
 
 def render_page() -> str:
     """The whole page as Markdown."""
-    return "\n".join([_INTRODUCTION, *(_section(dag_id) for dag_id in (*DAY_CHAIN, TRAIN))])
+    return "\n".join([_INTRODUCTION, *(_section(dag_id) for dag_id in (*DAY_CHAIN, TRAIN, SELFTEST))])
 
 
 def _section(dag_id: str) -> str:

@@ -20,8 +20,9 @@ from packaging.utils import canonicalize_name
 
 from ml.embedded.layout import Layout, is_free, read_ports
 from ml.embedded.processes import members, read_leaders
-from ml.outcomes import ToolFailed
-from ml.settings import PREFIX, PROJECT_DIR, Settings
+from ml.monitoring.freshness import objectives
+from ml.outcomes import DataFailed, ToolFailed
+from ml.settings import PREFIX, PROJECT_DIR, Settings, SettingsError
 
 # The demo's state takes about 1.5 GB; Parquet versions and logs grow from there.
 NEEDED_BYTES = 4 * 1024**3
@@ -79,7 +80,31 @@ def check_settings(settings: Settings) -> Finding:
     folder = PROJECT_DIR / (settings.files_dir or "")
     if settings.source == "files" and not folder.is_dir():
         return Finding("settings", f"{folder} is no folder", f"set {PREFIX}FILES_DIR to the shop's files")
+    try:
+        objectives(settings.freshness)
+    except SettingsError as error:
+        return Finding("settings", str(error), f"correct {PREFIX}FRESHNESS")
     return Finding("settings", f"shop {settings.shop_id}, source {settings.source}, {settings.timezone}")
+
+
+def check_source(settings: Settings) -> Iterator[Finding]:
+    """Whether the database that the shop is read from can be, and has what the contract asks for."""
+    if settings.source != "postgres":
+        return
+    from ml.shop.postgres import PostgresSource  # only the chosen source is loaded
+
+    remedy = "see docs/sources.md"
+    try:
+        source = PostgresSource(settings, waits=())
+        tables = source.tables()
+        problems = source.unfit_columns()
+    except (DataFailed, ToolFailed) as error:
+        yield Finding("source", str(error), remedy)
+        return
+    for problem in problems:
+        yield Finding("source", f"{settings.source_schema}.{problem}", remedy)
+    if not problems:
+        yield Finding("source", f"schema {settings.source_schema} can be read: {', '.join(tables)}")
 
 
 def check_space(settings: Settings, needed: int = NEEDED_BYTES) -> Finding:
@@ -136,7 +161,7 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Every check."""
+    """Every check of this machine. A source that is away is none: what is published goes on without it."""
     checks: list[Callable[[], Finding]] = [
         check_python,
         check_packages,

@@ -21,6 +21,7 @@ DAG_IDS = frozenset(
         "recommender_publish",
         "recommender_train",
         "monitoring_check",
+        "gates_selftest",
     }
 )
 
@@ -72,6 +73,7 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[St
         for pool in ONE_SLOT_POOLS:
             stack.airflow.make_pool(pool, slots=1)
         processes.start("watch", shopwright_arguments("watch"), shows_output=True, outlives_us=True)
+        processes.start("freshness", shopwright_arguments("freshness", "--watch"), shows_output=True)
         yield stack
     finally:
         processes.stop()

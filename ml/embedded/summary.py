@@ -5,6 +5,7 @@ from typing import Any
 
 from ml.embedded.landmarks import PRODUCT
 from ml.embedded.stack import Stack
+from ml.monitoring.staleness import stale_marks
 from ml.settings import Settings
 from ml.stores.operations import Operations, gate_verdicts, incidents, monitor_states, promotions
 from ml.stores.versions import VersionStore
@@ -26,6 +27,7 @@ def summary_lines(
     yield f"{f' {settings.shop_id} ':=^{_WIDTH}}"
     yield from _rows(operations)
     yield from _published(settings)
+    yield from (f"  {mark}" for mark in stale_marks(settings))
     yield from _promotion(operations)
     yield from _monitors(operations)
     yield from _incidents(operations)
@@ -132,7 +134,7 @@ def _pages(stack: Stack, stays: bool) -> Iterator[str]:
     yield "  Drift report       shopwright report drift"
     yield "  Verdicts and rows  shopwright gates [--html], shopwright quarantine list"
     yield "  Models             shopwright promotions, shopwright recommend CUSTOMER_ID"
-    yield "  Alerts             shopwright alerts"
+    yield "  Alerts             shopwright alerts, shopwright freshness"
 
 
 def _number(value: object) -> str:

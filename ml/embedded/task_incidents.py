@@ -16,7 +16,7 @@ RUNBOOK = "docs/runbooks/task_failed.md"
 # Steps that open an incident of their own, which says more than "the task failed": no second alert then.
 _OWN_KINDS = {
     "land_days": ("gate_failed",),
-    "gate_arrivals": ("gate_failed", "gate_unknown"),
+    "gate_arrivals": ("gate_failed", "gate_unknown", "schema_changed"),
     "gate_marts": ("gate_failed", "gate_unknown"),
     "gate_training_set": ("gate_failed", "gate_unknown"),
     "materialize_features": ("parity_failed",),
@@ -26,6 +26,7 @@ _OWN_KINDS = {
     "check_performance": ("performance", "bias"),
     "scrub_stores": ("scrub_failed",),
     "reconcile_registry": ("registry_mismatch",),
+    "prove_gates": ("selftest_failed",),
 }
 
 

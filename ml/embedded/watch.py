@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Protocol
 
 from ml.alerts.incidents import close_incident, open_incident
 from ml.alerts.notify import deliver
@@ -118,9 +119,15 @@ class Watch:
         close_incident(self.operations, kind=KIND, object=name, rule=rule, partition=today)
 
 
-def watch_forever(watch: Watch, is_orphan: Callable[[], bool] | None = None) -> None:
+class Looking(Protocol):
+    def look(self) -> object: ...
+
+
+def watch_forever(
+    watch: Looking, is_orphan: Callable[[], bool] | None = None, poll_seconds: float | None = None
+) -> None:
     """Look again and again, until the process that started us is gone."""
     parent = os.getppid()
     while not (is_orphan() if is_orphan else os.getppid() != parent):
         watch.look()
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS if poll_seconds is None else poll_seconds)

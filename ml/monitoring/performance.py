@@ -19,7 +19,9 @@ _BOUGHT = """
     select bought.customer_id, bought.product_id, before.product_id is not null as is_repeat
     from (
         select distinct customer_id, product_id from fct_order_lines
-        where is_merchandise and quantity > 0 and order_date >= $as_of_date and order_date < $end_date
+        where
+            is_merchandise and quantity > 0 and order_date >= $as_of_date and order_date < $end_date
+            and customer_id is not null
     ) as bought
     left join (
         select distinct customer_id, product_id from fct_order_lines
@@ -32,7 +34,8 @@ _POPULAR = """
     select product_id from fct_order_lines
     where is_merchandise and quantity > 0 and order_date < $as_of_date and order_date >= $first_day
     group by product_id
-    order by count(distinct (customer_id, order_date)) desc, product_id
+    order by
+        count(distinct (customer_id, case when customer_id is null then order_id end, order_date)) desc, product_id
     limit $k
 """
 

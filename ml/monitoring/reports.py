@@ -48,6 +48,7 @@ def status_page(
     states: Sequence[Mapping[str, Any]],
     incidents: Sequence[Mapping[str, Any]],
     links: Mapping[str, str],
+    stale: Sequence[str] = (),
 ) -> str:
     """One page: what is open, the newest state of each monitor, and where the other pages are.
 
@@ -55,8 +56,10 @@ def status_page(
         states: Rows of `monitor_states`.
         incidents: Open rows of `incidents`.
         links: Label -> address.
+        stale: What is published and older than it may be, one line each.
     """
     sections = [
+        *([_section("Stale", "".join(f"<p>{html.escape(line)}</p>" for line in stale))] if stale else []),
         _section("Open incidents", _incident_rows(incidents) or "<p>None.</p>"),
         _section("Monitors", _state_rows(states) or "<p>Nothing was judged yet.</p>"),
         _section("Pages", _link_rows(links) or "<p>None yet.</p>"),

@@ -1,6 +1,7 @@
 """What may be known as of a day: the purchases before it, the catalogue, and the truth of the week after it.
 
 A *trip* is a customer-day with at least one purchase of merchandise; two orders of one day are one trip.
+A guest's order has no customer: it says what is popular, as a buyer of its own, and nothing about anybody's habits.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ _CUSTOMERS = """
     select customer_id, row_number() over (order by customer_id) - 1 as code
     from (
         select distinct customer_id from fct_order_lines
-        where is_merchandise and quantity > 0 and order_date < $as_of_date
+        where is_merchandise and quantity > 0 and order_date < $as_of_date and customer_id is not null
     )
 """
 
@@ -37,7 +38,7 @@ _CATALOGUE = """
     from fct_order_lines
     where is_merchandise and quantity > 0 and order_date < $as_of_date
     group by product_id
-    having count(distinct (customer_id, order_date)) >= $min_purchases
+    having count(distinct (customer_id, case when customer_id is null then order_id end, order_date)) >= $min_purchases
 """
 
 _PURCHASES = """
@@ -49,9 +50,20 @@ _PURCHASES = """
     where lines.is_merchandise and lines.quantity > 0 and lines.order_date < $as_of_date
 """
 
+_GUEST_PURCHASES = """
+    select history_catalogue.code as product, date_diff('day', lines.order_date, $as_of_date) as days_ago,
+           count(distinct lines.order_id) as count_orders
+    from fct_order_lines as lines
+    inner join history_catalogue using (product_id)
+    where lines.customer_id is null and lines.is_merchandise and lines.quantity > 0 and lines.order_date < $as_of_date
+    group by all
+    order by all
+"""
+
 _STORE_PURCHASES = """
     select coalesce(lines.store_id, '') as store_id, history_catalogue.code as product,
-           count(distinct lines.customer_id)::double as count_customers
+           count(distinct (lines.customer_id, case when lines.customer_id is null then lines.order_id end))::double
+               as count_customers
     from fct_order_lines as lines
     inner join history_catalogue using (product_id)
     where is_merchandise and quantity > 0 and order_date < $as_of_date and order_date >= $window_start
@@ -66,7 +78,7 @@ _HOME_STORES = """
         select customer_id, coalesce(store_id, '') as store_id,
                count(distinct order_date) as count_days, max(order_date) as last_date
         from fct_order_lines
-        where is_merchandise and quantity > 0 and order_date < $as_of_date
+        where is_merchandise and quantity > 0 and order_date < $as_of_date and customer_id is not null
         group by all
     )
     group by customer_id
@@ -74,7 +86,8 @@ _HOME_STORES = """
 
 _TRUTH = """
     with lines as (
-        select customer_id, product_id, order_date from fct_order_lines where is_merchandise and quantity > 0
+        select customer_id, product_id, order_date from fct_order_lines
+        where is_merchandise and quantity > 0 and customer_id is not null
     )
     select customer_id, product_id,
            (customer_id, product_id) in (
@@ -107,9 +120,10 @@ class History:
         customers: Ids of customers with a purchase, sorted; arrays over customers follow it.
         products: Ids of the catalogue, sorted; arrays over products follow it.
         count_trips: Trips per customer.
-        popularity: Purchases per product in the recent window, ties broken by purchases of all time.
+        popularity: Purchases per product in the recent window, guests' orders included, ties broken by purchases of
+            all time.
         home_store: Row of `store_popularity` per customer.
-        store_popularity: Stores x products: customers who bought it there in the recent window.
+        store_popularity: Stores x products: customers and guests' orders that bought it there in the recent window.
     """
 
     as_of_date: date
@@ -158,6 +172,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, as_of_date: date, config
             f"fct_order_lines: before {as_of_date} no product was bought {config.catalogue_min_purchases} times"
         )
     purchases, count_trips = _place_in_trips(connection.execute(_PURCHASES, day).fetchnumpy(), len(customers))
+    guests = connection.execute(_GUEST_PURCHASES, day).fetchnumpy()
     window = {**day, "window_start": as_of_date - timedelta(days=config.popularity_days)}
     stores, store_popularity = _store_popularity(connection, window, len(products))
     homes = connection.execute(_HOME_STORES, day).df().set_index("customer_id")["store_id"]
@@ -168,7 +183,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, as_of_date: date, config
         products=products,
         purchases=purchases,
         count_trips=count_trips,
-        popularity=_popularity(purchases, len(products), config.popularity_days),
+        popularity=_popularity(purchases, guests, len(products), config.popularity_days),
         home_store=stores.get_indexer(pd.Index(homes.reindex(customers))).astype(np.int64),
         store_popularity=store_popularity,
     )
@@ -191,11 +206,14 @@ def _place_in_trips(bought: dict[str, Integers], count_customers: int) -> tuple[
     return Purchases(customer, product, (trip - first_trip[customer]).astype(np.int64), days_ago), count_trips
 
 
-def _popularity(purchases: Purchases, count_products: int, days: int) -> Floats:
+def _popularity(purchases: Purchases, guests: dict[str, Integers], count_products: int, days: int) -> Floats:
     known = purchases.product >= 0
-    lately = known & (purchases.days_ago <= days)
-    recent = np.bincount(purchases.product[lately], minlength=count_products)
-    ever = np.bincount(purchases.product[known], minlength=count_products)
+    product = np.concatenate([purchases.product[known], guests["product"].astype(np.int64)])
+    days_ago = np.concatenate([purchases.days_ago[known], guests["days_ago"].astype(np.int64)])
+    count = np.concatenate([np.ones(int(known.sum())), guests["count_orders"].astype(np.float64)])
+    lately = days_ago <= days
+    recent = np.bincount(product[lately], count[lately], minlength=count_products)
+    ever = np.bincount(product, count, minlength=count_products)
     return np.asarray(recent + ever / (ever.max() + 1.0), dtype=np.float64)
 
 

@@ -15,8 +15,7 @@ KEYS = ("customer_id", "product_id")
 CUSTOMER_SERVICE = "recommender_customer"
 PRODUCT_SERVICE = "recommender_product"
 
-# Columns of the feature services that the ranker uses, by the name it gives them. Left out on purpose: text, and
-# figures whose window is longer than a young shop's history, because they drift for no other reason than its age.
+# Columns of the feature services that the ranker uses, by the name it gives them.
 CUSTOMER_FEATURES: Mapping[str, str] = {
     "customer_count_orders_28d": "count_orders_28d",
     "customer_count_orders_91d": "count_orders_91d",
@@ -38,6 +37,34 @@ PRODUCT_FEATURES: Mapping[str, str] = {
     "product_repeat_customer_share_91d": "repeat_customer_share_91d",
     "product_mean_days_between_purchases_91d": "mean_days_between_purchases_91d",
 }
+# Served, and not fed to the ranker: text, windows longer than a young shop's history (they drift with its age), and
+# figures that say what another one says. A contract test fails for a column that is in neither list.
+CUSTOMER_FEATURES_NOT_FED = frozenset(
+    {
+        "count_orders_7d",
+        "count_orders_364d",
+        "count_shopping_days_28d",
+        "count_shopping_days_364d",
+        "count_lines_28d",
+        "amount_cents_28d",
+        "amount_cents_91d",
+        "amount_cents_364d",
+        "median_days_between_orders",
+        "weekend_share_364d",
+        "count_products_364d",
+        "home_store_id",
+        "home_store_share_364d",
+    }
+)
+PRODUCT_FEATURES_NOT_FED = frozenset(
+    {
+        "count_shopping_days_28d",
+        "count_shopping_days_91d",
+        "count_customers_28d",
+        "amount_cents_28d",
+        "days_since_first_sale",
+    }
+)
 # Columns of feature_repo/pairs/customer_product.sql.
 PAIR_FEATURES = (
     "count_purchases",
@@ -71,6 +98,12 @@ PAIR_FEATURES = (
     "count_store_customers_7d",
     "store_customer_share_28d",
 )
+# Features that are null in every row of a shop whose products lack the attribute.
+ATTRIBUTE_OF: Mapping[str, str] = {
+    "subcategory_days_since_last_purchase": "subcategory",
+    "subcategory_overdue_ratio": "subcategory",
+    "share_of_subcategory": "subcategory",
+}
 FEATURES = (*CANDIDATE_FEATURES, *PAIR_FEATURES, *CUSTOMER_FEATURES, *PRODUCT_FEATURES)
 
 

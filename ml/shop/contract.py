@@ -6,11 +6,12 @@ attribute that the source fills (`products.is_merchandise`, `orders.store_id`), 
 """
 
 from dataclasses import dataclass
+from datetime import time
 from enum import StrEnum
 
 import pyarrow as pa
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 
 class TableKind(StrEnum):
@@ -83,6 +84,8 @@ class Table:
         event_time: Column that places a row in time (event tables only).
         may_be_empty: A day without rows is normal, so an empty batch passes.
         quarantine_budget: Largest share of a batch's rows that row rules may set aside before the batch is held.
+        expected_by: Shop-local time by which a day's batch arrives on the day after; None when there is no such time.
+        max_age_days: Largest age of the newest delivered day, in days of the wall clock; None when any age will do.
     """
 
     name: str
@@ -94,6 +97,8 @@ class Table:
     required: bool = False
     may_be_empty: bool = True
     quarantine_budget: float = 0.05
+    expected_by: time | None = None
+    max_age_days: int | None = None
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -159,6 +164,8 @@ _TABLES = (
             _text("country", "ISO 3166 country code.", tags=_PERSONAL),
         ),
         required=True,
+        expected_by=time(6),
+        max_age_days=7,
     ),
     Table(
         "products",
@@ -181,6 +188,8 @@ _TABLES = (
             ),
         ),
         required=True,
+        expected_by=time(6),
+        max_age_days=7,
     ),
     Table(
         "orders",
@@ -190,7 +199,7 @@ _TABLES = (
         event_time="ordered_at",
         columns=(
             _id("order_id", "The order."),
-            _CUSTOMER_ID,
+            _id("customer_id", "The customer; null for a guest's order.", nullable=True, personal=True),
             _at("ordered_at", "When the order was placed"),
             _id("store_id", "Store, site or sales channel.", nullable=True),
             _cents("total_amount_cents", "What the customer paid for the order", nullable=True),
@@ -198,6 +207,8 @@ _TABLES = (
         ),
         required=True,
         may_be_empty=False,
+        expected_by=time(6),
+        max_age_days=1,
     ),
     Table(
         "order_lines",
@@ -219,6 +230,8 @@ _TABLES = (
         ),
         required=True,
         may_be_empty=False,
+        expected_by=time(6),
+        max_age_days=1,
     ),
     Table(
         "demographics",

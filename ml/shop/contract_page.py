@@ -33,6 +33,9 @@ With `SHOPWRIGHT_SOURCE=files` and `SHOPWRIGHT_FILES_DIR=<folder>`, each table i
 
 CSV is UTF-8 with commas and a header line; an empty field is null, a timestamp without an offset is UTC. A line that
 does not split into the header's columns is set aside with its number. Parquet timestamps may have any unit and zone.
+
+Files of another form (other names, one flat file, pounds, local times) are brought into this one by a mapping file,
+`SHOPWRIGHT_FILES_MAPPING`: see [your shop](your_shop.md).
 """
 
 

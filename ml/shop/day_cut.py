@@ -1,6 +1,7 @@
 """Cutting a whole table into days by its event time."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.outcomes import DataFailed
-from ml.shop.delimited import LINE_COLUMN
+from ml.shop.delimited_fast import LINE_COLUMN
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 
@@ -27,11 +28,7 @@ def cut_to_days(
     Raises:
         DataFailed: The column is missing, of another type, or holds no time at all.
     """
-    if event_time not in rows.column_names:
-        raise DataFailed(
-            f"{name}: column {event_time} is missing; expected it to cut the table into days; "
-            f"found {', '.join(column for column in rows.column_names if column != LINE_COLUMN)}"
-        )
+    _require(name, rows, event_time)
     if not rows.num_rows and not unparsed.num_rows:
         return rows, unparsed
     moments = _moments(name, rows.column(event_time), event_time)
@@ -46,6 +43,27 @@ def cut_to_days(
         return rows.filter(is_within), unparsed
     row_before = np.searchsorted(rows.column(LINE_COLUMN).to_numpy(), unparsed.column("line").to_numpy()) - 1
     return rows.filter(is_within), unparsed.filter(pc.take(is_within, pa.array(np.maximum(row_before, 0))))
+
+
+def days_of(name: str, rows: pa.Table, event_time: str, zone: ZoneInfo) -> tuple[date, date]:
+    """First and last day of a file's rows, on a zone's calendar.
+
+    Raises:
+        DataFailed: The column is missing, of another type, or holds no time at all.
+    """
+    _require(name, rows, event_time)
+    found = pc.min_max(_moments(name, rows.column(event_time), event_time)).as_py()
+    if found["min"] is None:
+        raise DataFailed(f"{name}: column {event_time} has no readable time in any row; expected UTC timestamps")
+    return found["min"].astimezone(zone).date(), found["max"].astimezone(zone).date()
+
+
+def _require(name: str, rows: pa.Table, event_time: str) -> None:
+    if event_time not in rows.column_names:
+        raise DataFailed(
+            f"{name}: column {event_time} is missing; expected it to cut the table into days; "
+            f"found {', '.join(column for column in rows.column_names if column != LINE_COLUMN)}"
+        )
 
 
 def _moments(name: str, column: pa.ChunkedArray, event_time: str) -> pa.Array:

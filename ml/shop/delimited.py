@@ -13,11 +13,12 @@ from typing import TextIO
 import pyarrow as pa
 
 from ml.outcomes import DataFailed
+from ml.shop.delimited_fast import LINE_COLUMN, read_regular
 from ml.shop.delivery import UNPARSED_SCHEMA
 
 DELIMITER = ","
-LINE_COLUMN = "_line"
-_OTHER_DELIMITERS = {";": "semicolon", "\t": "tab", "|": "vertical bar"}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+UTF8 = "utf-8-sig"
 _CHUNK_ROWS = 100_000
 
 
@@ -56,8 +57,8 @@ class _Lines:
         return taken
 
 
-def read_delimited(path: Path, name: str) -> DelimitedText:
-    """Read a CSV file (UTF-8, with or without a byte-order mark; comma; a header line).
+def read_delimited(path: Path, name: str, encoding: str = UTF8, delimiter: str = DELIMITER) -> DelimitedText:
+    """Read a CSV file with a header line; UTF-8 may begin with a byte-order mark.
 
     Args:
         name: What messages and `source_file` call the file.
@@ -66,18 +67,24 @@ def read_delimited(path: Path, name: str) -> DelimitedText:
         DataFailed: The file as a whole cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read(file, name)
+        with path.open(encoding=encoding, newline="") as file:
+            header = _header(csv.reader(file, delimiter=delimiter, strict=True), name, delimiter)
+        rows = read_regular(path, header, encoding, delimiter)
+        if rows is not None:
+            return DelimitedText(rows, UNPARSED_SCHEMA.empty_table())
+        with path.open(encoding=encoding, newline="") as file:
+            return _read(file, name, delimiter)
     except UnicodeDecodeError:
-        raise DataFailed(f"{name}: not UTF-8; save the file as UTF-8") from None
+        spoken = "UTF-8" if encoding == UTF8 else encoding
+        raise DataFailed(f"{name}: not {spoken}; save the file as {spoken}") from None
     except OSError as error:
         raise DataFailed(f"{name}: cannot be opened ({error.strerror})") from error
 
 
-def _read(file: TextIO, name: str) -> DelimitedText:
+def _read(file: TextIO, name: str, delimiter: str) -> DelimitedText:
     lines = _Lines(file)
-    reader = csv.reader(lines, delimiter=DELIMITER, strict=True)
-    header = _header(reader, name)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    header = _header(reader, name, delimiter)
     lines.take()
     chunks: list[pa.Table] = []
     values: list[list[str]] = []
@@ -107,7 +114,7 @@ def _read(file: TextIO, name: str) -> DelimitedText:
     return DelimitedText(pa.concat_tables(chunks), pa.Table.from_pylist(unparsed, schema=UNPARSED_SCHEMA))
 
 
-def _header(reader: Iterator[list[str]], name: str) -> list[str]:
+def _header(reader: Iterator[list[str]], name: str, delimiter: str) -> list[str]:
     try:
         header = next(reader)
     except StopIteration:
@@ -115,9 +122,10 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     except csv.Error as error:
         raise DataFailed(f"{name}: the header line cannot be read ({error})") from None
     if len(header) == 1:
-        found = [word for sign, word in _OTHER_DELIMITERS.items() if sign in header[0]]
+        found = [word for sign, word in DELIMITERS.items() if sign != delimiter and sign in header[0]]
         if found:
-            raise DataFailed(f"{name}: expected columns separated by commas (','), the header has a {found[0]}")
+            expected = f"{DELIMITERS[delimiter]}s ({delimiter!r})"
+            raise DataFailed(f"{name}: expected columns separated by {expected}, the header has a {found[0]}")
     repeated = sorted({column for column in header if header.count(column) > 1})
     if repeated:
         raise DataFailed(f"{name}: the header names {', '.join(repeated)} more than once")

@@ -1,6 +1,6 @@
 """What a source hands over."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
@@ -19,12 +19,14 @@ class Delivery:
             the row's line number in its file.
         format: "typed" when the source knows types, "text" when the contract has to give them.
         unparsed: Lines that could not be split into columns (`UNPARSED_SCHEMA`); None when there are none.
+        left_out: Filter of the mapping -> rows of the source that it left out of these days; no row of the table.
     """
 
     table: str
     rows: pa.Table
     format: Literal["typed", "text"]
     unparsed: pa.Table | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def count_rows(self) -> int:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ml.outcomes import DataFailed
 from ml.settings import PROJECT_DIR, Settings
 from ml.shop.contract import CONTRACT, REQUIRED_TABLES, Table, TableKind
-from ml.shop.day_cut import cut_to_days
+from ml.shop.day_cut import cut_to_days, days_of
 from ml.shop.delimited import read_delimited
 from ml.shop.delivery import UNPARSED_SCHEMA, Delivery
 
@@ -56,7 +56,7 @@ class FilesSource:
             raise DataFailed(
                 f"{self._folder}: no such folder; SHOPWRIGHT_FILES_DIR must name the folder with the tables"
             )
-        found = tuple(table for table in CONTRACT if self._forms_of(table))
+        found = self.found()
         missing = [table for table in REQUIRED_TABLES if table not in found]
         if missing:
             raise DataFailed(
@@ -64,6 +64,27 @@ class FilesSource:
                 f"{_expected(missing[0])}; found {', '.join(found) or 'no table of the contract'}"
             )
         return found
+
+    def found(self) -> tuple[str, ...]:
+        """The contract tables that are there, required ones or not."""
+        return tuple(table for table in CONTRACT if self._forms_of(table))
+
+    def days(self, table: str) -> tuple[date, date]:
+        """First and last day of an event table.
+
+        Raises:
+            DataFailed: It cannot be read, or has none.
+        """
+        form = self._form_of(table)
+        if not form.is_file():
+            by_day = self._days_in(form)
+            if not by_day:
+                raise DataFailed(f"{self._named(form)}: has no file of any day")
+            return min(by_day), max(by_day)
+        content = self._content(form)
+        event_time = CONTRACT[table].event_time
+        assert event_time is not None, "an event table has an event time"
+        return days_of(content.name, content.rows, event_time, self._settings.zone)
 
     def read(self, table: str, first_day: date, end_day: date) -> Delivery:
         contract = CONTRACT[table]
@@ -144,7 +165,7 @@ class FilesSource:
         if path.suffix == ".csv":
             text = read_delimited(path, name)
             return _Content(name, text.rows, text.unparsed)
-        return _Content(name, _read_parquet(path, name), UNPARSED_SCHEMA.empty_table())
+        return _Content(name, read_parquet(path, name), UNPARSED_SCHEMA.empty_table())
 
     def _cut(self, table: Table, content: _Content, first_day: date, end_day: date) -> _Content:
         assert table.event_time is not None, "an event table has an event time"
@@ -176,7 +197,12 @@ def _format_of(table: str, paths: list[Path]) -> Literal["typed", "text"]:
     return "text" if suffixes == {".csv"} else "typed"
 
 
-def _read_parquet(path: Path, name: str) -> pa.Table:
+def read_parquet(path: Path, name: str) -> pa.Table:
+    """The rows of a Parquet file, text in Arrow's plain encoding.
+
+    Raises:
+        DataFailed: It is no complete Parquet file, or names a column twice.
+    """
     try:
         with pq.ParquetFile(path) as file:  # not read_table: that adds a column for the folder's name
             rows = file.read()

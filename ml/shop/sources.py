@@ -32,10 +32,18 @@ class ShopSource(Protocol):
 
 def open_source(settings: Settings) -> ShopSource:
     """The source that the settings choose."""
+    if settings.source == "files" and settings.files_mapping is not None:
+        from ml.shop.mapped_files import MappedFilesSource
+
+        return MappedFilesSource(settings)
     if settings.source == "files":
         from ml.shop.files import FilesSource  # only the chosen source is loaded
 
         return FilesSource(settings)
+    if settings.source == "postgres":
+        from ml.shop.postgres import PostgresSource
+
+        return PostgresSource(settings)
     from ml.shop.completejourney import CompleteJourneySource
 
     return CompleteJourneySource(settings)

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import duckdb
+
 from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import PROJECT_DIR, Settings
+from ml.stores.durable import storage_refusal
 
 DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
 _TIMEOUT_SECONDS = 1800
@@ -42,17 +45,26 @@ def scratch_path(settings: Settings) -> Path:
 
 
 def build_scratch(
-    settings: Settings, raw_version: str, target_day: date, project_dir: Path = DBT_PROJECT_DIR
+    settings: Settings,
+    raw_version: str,
+    target_day: date,
+    project_dir: Path = DBT_PROJECT_DIR,
+    database: Path | None = None,
 ) -> DbtRun:
-    """Build all models and run all data tests into an empty scratch database.
+    """Build all models and run all data tests into a scratch database.
 
-    Unit tests judge code rather than data; they run in the test suite and in a plain `dbt build`.
+    The database stays from build to build: what the last one left is extended where raw data and code allow it (see
+    dbt_project/macros/build_state.sql), and otherwise built anew, with the same rows. Unit tests judge code rather
+    than data; they run in the test suite and in a plain `dbt build`.
+
+    Args:
+        database: Another file than the shop's own, for builds that are only looked at.
 
     Raises:
         DataFailed: A data test or an enforced contract failed.
         ToolFailed: dbt or DuckDB could not do the work.
     """
-    scratch = scratch_path(settings)
+    scratch = database or scratch_path(settings)
     scratch.parent.mkdir(parents=True, exist_ok=True)
     token = uuid4().hex
     artifacts = settings.shop_dir / "dbt" / "target"
@@ -65,12 +77,13 @@ def build_scratch(
     with (scratch.parent / ".scratch.lock").open("a") as lock:
         # dbt inherits the lock, so one whose parent was killed keeps the next build waiting until it ends.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in scratch.parent.glob(f"{scratch.name}*"):
-            leftover.unlink()
+        if not _was_built(scratch):
+            for leftover in scratch.parent.glob(f"{scratch.name}*"):
+                leftover.unlink()
         try:
             finished = subprocess.run(
                 command,
-                env=_environment(settings, raw_version, target_day, token),
+                env=_environment(settings, scratch, raw_version, target_day, token),
                 cwd=project_dir,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -87,7 +100,16 @@ def build_scratch(
     return run
 
 
-def _environment(settings: Settings, raw_version: str, target_day: date, token: str) -> dict[str, str]:
+def _was_built(scratch: Path) -> bool:
+    """Whether the last build into the database ended well; one that cannot be read is rubbish too."""
+    try:
+        with duckdb.connect(str(scratch), read_only=True) as database:
+            return bool(database.execute("select status from build_state.state").fetchall() == [("built",)])
+    except duckdb.Error:
+        return False
+
+
+def _environment(settings: Settings, scratch: Path, raw_version: str, target_day: date, token: str) -> dict[str, str]:
     """All that dbt sees: nothing of the caller's shell can change what is built."""
     return {
         "PYTHONUTF8": "1",
@@ -95,6 +117,7 @@ def _environment(settings: Settings, raw_version: str, target_day: date, token: 
         "SHOPWRIGHT_STATE_DIR": str(settings.shop_dir.parent),
         "SHOPWRIGHT_SHOP_ID": settings.shop_id,
         "SHOPWRIGHT_TIMEZONE": settings.timezone,
+        "WAREHOUSE_DATABASE": str(scratch),
         "WAREHOUSE_RAW_VERSION": raw_version,
         "WAREHOUSE_TARGET_DAY": target_day.isoformat(),
         # dbt writes it into its artifacts, so that those of an earlier run are not taken for this one's.
@@ -153,6 +176,8 @@ def _describe_error(result: Mapping[str, Any]) -> str:
 def _explain(output: str) -> str:
     """The kind of error, with its text where that cannot hold values of rows."""
     kinds = _ERROR_KIND.findall(output)
+    if (refusal := storage_refusal(output)) is not None:
+        return f"{kinds[-1][0] if kinds else 'IO Error'}: {refusal}"
     for kind, text in reversed(kinds):
         if kind.endswith(_QUOTABLE_ERRORS):
             following = output[output.rindex(text) + len(text) :].strip().splitlines() if text else []

@@ -1,5 +1,6 @@
 """Files that are either wholly there or not there at all, whatever kills the process."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -8,6 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ml.outcomes import ToolFailed
+
+# What a system says when it will not store bytes. Libraries pass the sentence on, not always the number.
+_STORAGE_REFUSALS = {
+    os.strerror(code): errno.errorcode[code]
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+}
 _CHUNK_BYTES = 1 << 20
 
 
@@ -49,6 +57,29 @@ def write_durably(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def storage_refusal(message: str) -> str | None:
+    """The system's reason for not storing bytes, with its name (`No space left on device (ENOSPC)`), if it is one."""
+    return next((f"{reason} ({name})" for reason, name in _STORAGE_REFUSALS.items() if reason in message), None)
+
+
+@contextmanager
+def storage_named(store: str) -> Iterator[None]:
+    """Name the store and the reason when the system does not store bytes: a full disk, a read-only folder, a limit.
+
+    Raises:
+        ToolFailed: In place of the system's error; what was published before is as it was.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = storage_refusal(str(error))
+        if reason is None:
+            raise
+        raise ToolFailed(
+            f"{store} cannot be written: {reason}; what is published stays, make room and run the step again"
+        ) from error
+
+
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold an advisory lock; the kernel frees it when the process dies."""
@@ -56,3 +87,36 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def shared_lock(path: Path) -> Iterator[None]:
+    """Hold an advisory lock that others may share; it waits for an exclusive one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def exclusive_lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold an advisory lock if nobody else does; yields whether it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = True
+        except BlockingIOError:
+            is_held = False
+        yield is_held
+
+
+def share_file(path: Path) -> int:
+    """Open an existing file and hold a shared lock on it; closing the returned descriptor frees it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

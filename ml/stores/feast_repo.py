@@ -19,6 +19,7 @@ from ml.stores.durable import write_durably
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+    from feast.repo_contents import RepoContents
 
 FEATURE_REPO = PROJECT_DIR / "feature_repo"
 
@@ -46,7 +47,7 @@ def apply_if_changed(settings: Settings) -> bool:
         Whether something was applied.
     """
     from feast import Project
-    from feast.repo_operations import extract_objects_for_apply_delete, parse_repo
+    from feast.repo_operations import extract_objects_for_apply_delete
 
     marker = features_dir(settings) / "applied.json"
     definitions = definitions_hash(settings)
@@ -58,14 +59,21 @@ def apply_if_changed(settings: Settings) -> bool:
         _registry_path(settings).unlink(missing_ok=True)  # Feast writes it in place; it holds nothing but declarations
     _registry_path(settings).parent.mkdir(parents=True, exist_ok=True)
     store = open_feature_store(settings, FEATURE_REPO)
-    with _on_import_path(FEATURE_REPO):
-        declared = parse_repo(FEATURE_REPO)
+    declared = parse_declarations()
     wanted, stale, _, _ = extract_objects_for_apply_delete(store.project, store.registry, declared)
     # The project is declared by feature_store.yaml, so parse_repo does not see it and would have it deleted.
     stale = [item for item in stale if not isinstance(item, Project)]
     store.apply(wanted, objects_to_delete=stale, partial=False)
     write_durably(marker, json.dumps({"definitions": definitions, "registered": _registered(settings)}).encode())
     return True
+
+
+def parse_declarations() -> "RepoContents":
+    """What `feature_repo/` declares, as it is now; nothing is registered."""
+    from feast.repo_operations import parse_repo
+
+    with _on_import_path(FEATURE_REPO):
+        return parse_repo(FEATURE_REPO)
 
 
 def online_path(settings: Settings) -> Path:

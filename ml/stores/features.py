@@ -87,14 +87,16 @@ def feature_fingerprints(settings: Settings, marts: Marts) -> dict[str, str]:
     """What each group of features was computed by: a change means that a model was fed something else.
 
     Returns:
-        The fingerprints of the marts (compiled SQL and schema) and of the pair SQL without comments and layout.
+        The fingerprints of the marts (compiled SQL and schema), of their columns ("<mart>.<column>"), and of the pair
+        SQL without comments and layout.
 
     Raises:
         DataFailed: The marts are another shop's.
     """
     if marts.version.lineage["shop_id"] != settings.shop_id:
         raise DataFailed(f"marts {marts.version.id} belong to another shop than {settings.shop_id}")
-    recorded: dict[str, str] = marts.version.lineage["fingerprints"]
+    lineage = marts.version.lineage
+    recorded: dict[str, str] = {**lineage["fingerprints"], **lineage.get("column_fingerprints", {})}
     return {**recorded, PAIR_FINGERPRINT: hashlib.sha256(normalized_sql(pair_sql()).encode()).hexdigest()}
 
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,9 @@ class Batch:
         files: File name -> {"sha256", "rows"}; empty when the batch repeats another.
         schema: Column name -> Arrow type, as delivered.
         same_as: The batch of an entity table whose content this one repeats.
+        readmits: The batch whose quarantined rows are offered again in this one; None for a delivery by the source.
+        offer: How they are offered: the entry's rule, what was done, by whom and why.
+        left_out: Filter of the source's mapping -> rows of the source that it left out; they are no rows of the batch.
     """
 
     id: str
@@ -57,6 +60,9 @@ class Batch:
     shop_id: str
     contract_version: int
     same_as: str | None = None
+    readmits: str | None = None
+    offer: dict[str, str] | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -74,10 +80,23 @@ class Landing:
         self.root = root
         self._verified: set[Path] = set()
 
-    def land(self, delivery: Delivery, first_day: date, last_day: date, source: str) -> Batch:
+    def land(
+        self,
+        delivery: Delivery,
+        first_day: date,
+        last_day: date,
+        source: str,
+        *,
+        readmits: str | None = None,
+        offer: dict[str, str] | None = None,
+    ) -> Batch:
         """Make a delivery for the days [first_day, last_day] a batch.
 
         The same content for the same days returns the batch there is, and mends its files where they were damaged.
+
+        Args:
+            readmits: The batch whose quarantined rows are offered again. Such a batch is no delivery of the source.
+            offer: See `Batch`.
         """
         folder = self.root / delivery.table
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,11 +104,20 @@ class Landing:
             _remove_unfinished(folder)
             unfinished = Path(tempfile.mkdtemp(dir=folder, prefix=_UNFINISHED))
             try:
-                return self._land(unfinished, delivery, first_day, last_day, source)
+                return self._land(unfinished, delivery, first_day, last_day, source, readmits, offer)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
 
-    def _land(self, unfinished: Path, delivery: Delivery, first_day: date, last_day: date, source: str) -> Batch:
+    def _land(
+        self,
+        unfinished: Path,
+        delivery: Delivery,
+        first_day: date,
+        last_day: date,
+        source: str,
+        readmits: str | None,
+        offer: dict[str, str] | None,
+    ) -> Batch:
         files = _write_files(unfinished, delivery)
         days = (last_day - first_day).days + 1
         batch = Batch(
@@ -106,11 +134,14 @@ class Landing:
             landed_at=wall_clock(),
             shop_id=self.root.parent.name,
             contract_version=CONTRACT_VERSION,
+            readmits=readmits,
+            offer=offer,
+            left_out=dict(delivery.left_out),
         )
         target = self._folder_of(batch)
         if target.exists():
             return self._mended(target, unfinished)
-        if CONTRACT[batch.table].kind is TableKind.ENTITY:
+        if CONTRACT[batch.table].kind is TableKind.ENTITY and readmits is None:
             repeated = self._repeated_by(batch)
             if repeated is not None:
                 for name in files:
@@ -134,8 +165,10 @@ class Landing:
                 sync_file(fresh / name)
                 (fresh / name).replace(folder / name)
                 sync_folder(folder)
+        if batch.readmits is not None:
+            return batch
         same_days = [
-            other for other in self.batches(batch.table, on=batch.last_day) if other.first_day == batch.first_day
+            other for other in self.deliveries(batch.table, on=batch.last_day) if other.first_day == batch.first_day
         ]
         if max(same_days, key=self._delivery_order).id != batch.id:
             # What was delivered last is what is judged: also a file that was put back as it had been before.
@@ -147,7 +180,7 @@ class Landing:
 
         Only adjoining days can repeat each other: between others, a batch of another content may still arrive.
         """
-        before = self.batches(batch.table, on=batch.first_day - timedelta(days=1))
+        before = self.deliveries(batch.table, on=batch.first_day - timedelta(days=1))
         if len(before) != 1:
             return None
         holder = self._with_files(before[0])
@@ -179,18 +212,47 @@ class Landing:
             key=lambda batch: (batch.table, batch.last_day, batch.first_day, batch.id),
         )
 
+    def deliveries(self, table: str | None = None, up_to: date | None = None, on: date | None = None) -> list[Batch]:
+        """The batches that the source delivered: those that readmit quarantined rows are left out."""
+        return [batch for batch in self.batches(table, up_to, on) if batch.readmits is None]
+
+    def batch(self, table: str, batch_id: str) -> Batch:
+        """A landed batch by its name.
+
+        Raises:
+            DataFailed: There is none, or its manifest cannot be read.
+        """
+        return self._read_manifest(self.root / table / batch_id)
+
+    def delivered_again(self, batch: Batch) -> list[Batch]:
+        """The batches of the same table and days that the source delivered after this one."""
+        return [
+            other
+            for other in self.deliveries(batch.table, on=batch.last_day)
+            if other.first_day == batch.first_day and self._delivery_order(other) > self._delivery_order(batch)
+        ]
+
+    def newest_day(self, table: str) -> date | None:
+        """The newest day of a table that has landed; only that batch's manifest is read.
+
+        Raises:
+            DataFailed: The manifest cannot be read.
+        """
+        folders = sorted(self._folders(table), key=lambda folder: folder.name)
+        return self._read_manifest(folders[-1]).last_day if folders else None
+
     def delivered(self, day: date) -> list[Batch]:
         """What is to be judged for the run that ends on a day: the newest delivery of each table, in contract order.
 
         A table that is landed in pieces (by week) has one batch per piece, over the same days as the other tables.
         """
-        on_day = self.batches(on=day)
+        on_day = self.deliveries(on=day)
         run_first = min((batch.first_day for batch in on_day), default=day)
         delivered: list[Batch] = []
         for table in CONTRACT:
             found = sorted((batch for batch in on_day if batch.table == table), key=self._delivery_order)
             if found and all(batch.first_day > run_first for batch in found):
-                pieces = [batch for batch in self.batches(table, up_to=day) if batch.first_day >= run_first]
+                pieces = [batch for batch in self.deliveries(table, up_to=day) if batch.first_day >= run_first]
                 pieces.sort(key=self._delivery_order)
                 newest = {(batch.last_day, batch.first_day): batch for batch in pieces}
                 delivered += [newest[days] for days in sorted(newest)]
@@ -236,6 +298,14 @@ class Landing:
         holder = self._with_files(batch)
         return pq.read_table(self._open(holder, _ROWS))
 
+    def read_chunks(self, batch: Batch, max_rows: int) -> Iterator[pa.Table]:
+        """The rows of `read` in their order, at most `max_rows` at a time; an empty batch is one empty chunk.
+
+        Raises:
+            DataFailed: A file is missing or its bytes changed; told at once, not with the first chunk.
+        """
+        return _chunks(self._open(self._with_files(batch), _ROWS), max_rows)
+
     def read_unparsed(self, batch: Batch) -> pa.Table:
         """Lines of the batch that could not be split into columns (`UNPARSED_SCHEMA`), from verified bytes."""
         holder = self._with_files(batch)
@@ -278,6 +348,24 @@ def _write_files(folder: Path, delivery: Delivery) -> dict[str, dict[str, Any]]:
         pq.write_table(rows.combine_chunks(), folder / name, compression="zstd")
         files[name] = {"sha256": sha256_file(folder / name), "rows": rows.num_rows}
     return files
+
+
+def _chunks(path: Path, max_rows: int) -> Iterator[pa.Table]:
+    """Whole row groups as long as they fit together, a larger one in pieces."""
+    with pq.ParquetFile(path) as file:
+        waiting = file.schema_arrow.empty_table()
+        for number in range(file.num_row_groups):
+            group = file.read_row_group(number)
+            if waiting.num_rows and waiting.num_rows + group.num_rows > max_rows:
+                yield waiting
+                waiting = group
+            else:
+                waiting = pa.concat_tables([waiting, group])
+            while waiting.num_rows > max_rows:
+                yield waiting.slice(0, max_rows)
+                waiting = waiting.slice(max_rows)
+        if waiting.num_rows or file.metadata.num_rows == 0:
+            yield waiting
 
 
 def _digest(files: dict[str, dict[str, Any]]) -> str:

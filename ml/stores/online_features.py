@@ -25,6 +25,7 @@ from ml.stores.feast_repo import (
     declared_features,
     definitions_hash,
     features_dir,
+    online_path,
     open_feature_store,
 )
 from ml.stores.features import MOMENT, as_declared, current_rows, historical_features, offline_folder, parts_in_reach
@@ -88,7 +89,8 @@ def materialize(settings: Settings, marts: Marts) -> Materialization:
     """Bring the online store to the state of the published marts, whatever it holds.
 
     Every customer's newest row within the ttl is written, not only the day's: a customer who left the current rows
-    goes back to Monday's value, so that the end state does not depend on which days ran, or in which order.
+    goes back to Monday's value, so that the end state does not depend on which days ran, or in which order. What was
+    written from marts that were rolled back from is all forgotten first, also where it was of a newer day.
 
     Raises:
         DataFailed: A value is not finite, an event time is after the shop clock, or a key is null or repeated.
@@ -96,9 +98,12 @@ def materialize(settings: Settings, marts: Marts) -> Materialization:
     day = marts.target_day
     clock = settings.shop_clock(day)
     with exclusive_lock(features_dir(settings) / ".lock"):
-        applied = apply_if_changed(settings)
         held = watermark(settings)
-        if held is not None and day < date.fromisoformat(held.day):
+        is_withdrawn = held is not None and held.marts_version in marts.store.withdrawn()
+        if is_withdrawn:
+            online_path(settings).unlink(missing_ok=True)  # made anew by apply
+        applied = apply_if_changed(settings)
+        if held is not None and day < date.fromisoformat(held.day) and not is_withdrawn:
             return Materialization("older", day, applied, 0)
         rows = current_rows(settings, marts, ONLINE_VIEW, clock)
         store = open_feature_store(settings, features_dir(settings))

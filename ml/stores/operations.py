@@ -26,18 +26,28 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    inspect,
     select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeDecorator
 
+from ml.outcomes import ToolFailed
 from ml.settings import Settings, wall_clock
-from ml.stores.durable import exclusive_lock
+from ml.stores.durable import exclusive_lock, storage_refusal
 
 _CREATE_ATTEMPTS = 5
+# What SQLite says when the system stores no bytes; PostgreSQL passes on what the system says.
+_STORAGE_REFUSALS = {
+    "database or disk is full": "No space left on device (ENOSPC)",
+    "attempt to write a readonly database": "the database is read-only",
+    "disk I/O error": "disk I/O error",
+    "unable to open database file": "the database file cannot be opened",
+}
 
 
 class _Moment(TypeDecorator[datetime]):
@@ -84,9 +94,91 @@ quarantine_entries = Table(  # the rows themselves lie in the quarantine store; 
     Column("rule", String(120), nullable=False),
     Column("reason", Text, nullable=False),
     Column("rows", Integer, nullable=False),
+    Column("owner", String(60), nullable=False, server_default="shop-data"),  # who answers for the table's data
     Column("state", String(12), nullable=False, default="open"),  # open, readmitted, discarded
+    Column("rows_readmitted", Integer, nullable=False, server_default="0"),
+    Column("rows_discarded", Integer, nullable=False, server_default="0"),
     Column("first_seen_at", _Moment, nullable=False),
     UniqueConstraint("table_name", "batch_id", "rule"),
+)
+
+quarantine_decisions = Table(  # the audit trail: who let rows back in or gave them up, when and why; only ever added to
+    "quarantine_decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("table_name", String(60), nullable=False),
+    Column("batch_id", String(120), nullable=False),
+    Column("rule", String(120), nullable=False),
+    Column("action", String(20), nullable=False),  # readmit_repaired, readmit_as_is, discard
+    Column("rows_offered", Integer, nullable=False),
+    Column("rows_passed", Integer, nullable=False),
+    Column("readmission_batch_id", String(120)),  # the batch in which they came back
+    Column("reason", Text, nullable=False),
+    Column("decided_by", String(120), nullable=False),
+    Column("decided_at", _Moment, nullable=False),
+)
+
+judgements = Table(  # every verdict in the order given, for history; `gate_verdicts` holds the last one of each batch
+    "judgements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("gate", String(40), nullable=False),
+    Column("object", String(120), nullable=False),
+    Column("batch_id", String(120), nullable=False),
+    Column("partition", String(10), nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("judged_at", _Moment, nullable=False),
+)
+
+gate_proofs = Table(  # what the self-test of the gates found
+    "gate_proofs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("gate", String(40), nullable=False),
+    Column("bad_input", String(120), nullable=False),
+    Column("outcome", String(10), nullable=False),  # proven, failed, unknown
+    Column("detail", Text, nullable=False),
+    Column("proven_at", _Moment, nullable=False),
+)
+
+delivered_schemas = Table(  # the columns that a table was delivered with, each form once
+    "delivered_schemas",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("table_name", String(60), nullable=False),
+    Column("schema_digest", String(16), nullable=False),
+    Column("columns", JSON, nullable=False),  # column -> type as delivered
+    Column("change", String(12), nullable=False),  # first, additive, breaking
+    Column("difference", JSON, nullable=False),  # list of sentences
+    Column("contract_version", Integer, nullable=False),
+    Column("first_batch_id", String(120), nullable=False),
+    Column("first_seen_at", _Moment, nullable=False),
+    UniqueConstraint("table_name", "schema_digest"),
+)
+
+feature_versions = Table(  # a published mart of features whose fingerprint changed is a new version of it
+    "feature_versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("feature_mart", String(120), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("marts_version", String(60), nullable=False),  # the first published version that holds it
+    Column("published_at", _Moment, nullable=False),
+    UniqueConstraint("feature_mart", "number"),
+)
+
+rollbacks = Table(  # who made an earlier version of the marts current again, when and why
+    "rollbacks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("store", String(40), nullable=False),
+    Column("from_version", String(60), nullable=False),
+    Column("to_version", String(60), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_by", String(120), nullable=False),
+    Column("decided_at", _Moment, nullable=False),
+    Column("completed_at", _Moment),  # null: the pointer may not have moved; asking again completes it
 )
 
 quarantine_reveals = Table(  # who looked at set-aside values, and why
@@ -194,7 +286,8 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        _create_tables(engine)
+        with _storage_named():
+            _create_tables(engine)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Operations":
@@ -206,7 +299,12 @@ class Operations:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        with self.engine.begin() as connection:
+        """A short transaction.
+
+        Raises:
+            ToolFailed: The system does not store the rows (a full disk, a read-only folder).
+        """
+        with _storage_named(), self.engine.begin() as connection:
             yield connection
 
     def insert(self, table: Table) -> Any:
@@ -232,7 +330,11 @@ class Operations:
 
     def record_verdict(self, **row: Any) -> None:
         """Store a gate's verdict; the columns are those of `gate_verdicts`."""
-        self.upsert(gate_verdicts, ("gate", "object", "batch_id"), {"judged_at": wall_clock(), **row})
+        row = {"judged_at": wall_clock(), **row}
+        self.upsert(gate_verdicts, ("gate", "object", "batch_id"), row)
+        history = {name: row[name] for name in judgements.c.keys() if name != "id"}  # noqa: SIM118 - a collection, no dict
+        with self.transaction() as connection:
+            connection.execute(judgements.insert().values(**history))
 
     def record_promotion(self, **row: Any) -> None:
         """Store a promotion verdict; the columns are those of `promotions`."""
@@ -255,15 +357,45 @@ class Operations:
                 )
 
 
+@contextmanager
+def _storage_named() -> Iterator[None]:
+    """Tell a database that cannot store rows from one that does not take them; the text of the error may hold rows."""
+    try:
+        yield
+    except OperationalError as error:
+        told = str(error.orig)
+        reason = storage_refusal(told) or next(
+            (named for text, named in _STORAGE_REFUSALS.items() if text in told), None
+        )
+        if reason is None:
+            raise
+        raise ToolFailed(
+            f"the operational record cannot be written: {reason}; make room and run the step again"
+        ) from None
+
+
 def _create_tables(engine: Engine) -> None:
     """Create what is missing; two processes that start at once may both try, and one then looks again."""
     for _attempt in range(_CREATE_ATTEMPTS - 1):
         try:
-            metadata.create_all(engine)
+            _bring_up_to_date(engine)
         except (OperationalError, ProgrammingError, IntegrityError):
             continue
         return
+    _bring_up_to_date(engine)
+
+
+def _bring_up_to_date(engine: Engine) -> None:
+    """Create missing tables, and add columns that an older installation's tables lack."""
     metadata.create_all(engine)
+    found = inspect(engine)
+    with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            present = {column["name"] for column in found.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in present:
+                    definition = CreateColumn(column).compile(dialect=engine.dialect)
+                    connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -1,7 +1,9 @@
 """Rows that passed the arrival gate, as a version of immutable parts. Only the gate writes here.
 
-Beside the contract's tables there are two more: `batches`, one row per accepted batch with its counts,
-and `set_aside_order_lines`, which orders lost a line to quarantine.
+Beside the contract's tables there are three more: `batches`, one row per accepted batch with its counts;
+`set_aside_order_lines`, which orders lost a line to quarantine and which got one back; and `readmitted_rows`,
+which rows of quarantine a batch brought back. The latter is published with the rows themselves, so that no crash
+can part what is in raw from what is known to be in raw.
 """
 
 from collections.abc import Iterable
@@ -12,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from ml.outcomes import ToolFailed
 from ml.settings import Settings
@@ -20,6 +23,7 @@ from ml.stores.versions import Part, StaleWriter, Version, VersionStore
 
 BATCHES = "batches"
 SET_ASIDE_ORDER_LINES = "set_aside_order_lines"
+READMITTED_ROWS = "readmitted_rows"
 
 BATCHES_SCHEMA = pa.schema(
     [
@@ -31,10 +35,26 @@ BATCHES_SCHEMA = pa.schema(
         ("rows_quarantined", pa.int64()),
         ("rows_collapsed", pa.int64()),
         ("rows_late", pa.int64()),
+        ("readmits", pa.string()),  # the batch whose quarantined rows came back in this one; null for a delivery
     ]
 )
 SET_ASIDE_SCHEMA = pa.schema(
-    [("order_id", pa.string()), ("rule", pa.string()), ("_batch_id", pa.string()), ("_batch_date", pa.date32())]
+    [
+        ("order_id", pa.string()),
+        ("rule", pa.string()),
+        ("_batch_id", pa.string()),
+        ("_batch_date", pa.date32()),
+        ("lines", pa.int64()),  # +1 when a line was set aside, -1 when it came back; null means +1 (older batches)
+    ]
+)
+READMITTED_SCHEMA = pa.schema(
+    [
+        ("readmits", pa.string()),
+        ("rule", pa.string()),
+        ("position", pa.int64()),  # of the row within its quarantine entry
+        ("_batch_id", pa.string()),
+        ("_batch_date", pa.date32()),
+    ]
 )
 BOOKKEEPING_FIELDS = (
     pa.field("_batch_id", pa.string()),
@@ -62,6 +82,9 @@ class AcceptedBatch:
 
     Attributes:
         rows: In `raw_schema`; empty for an unchanged snapshot.
+        readmits: The batch whose quarantined rows these are; None for a delivery.
+        readmitted_rows: In `READMITTED_SCHEMA`; only for a readmission.
+        parts: Rows of a large batch that were written while it was judged; `rows` holds the others.
         set_aside_lines: In `SET_ASIDE_SCHEMA`; empty for all tables but `order_lines`.
     """
 
@@ -73,6 +96,13 @@ class AcceptedBatch:
     rows_quarantined: int
     rows_collapsed: int
     rows_late: int
+    readmits: str | None = None
+    readmitted_rows: pa.Table | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def rows_accepted(self) -> int:
+        return int(self.rows.num_rows) + sum(part.rows for part in self.parts)
 
     def counts(self) -> pa.Table:
         counts = {
@@ -80,10 +110,11 @@ class AcceptedBatch:
             "batch_id": self.batch_id,
             "batch_date": batch_day(self.batch_id),
             "rows_in": self.rows_in,
-            "rows_accepted": self.rows.num_rows,
+            "rows_accepted": self.rows_accepted,
             "rows_quarantined": self.rows_quarantined,
             "rows_collapsed": self.rows_collapsed,
             "rows_late": self.rows_late,
+            "readmits": self.readmits,
         }
         return pa.Table.from_pylist([counts], schema=BATCHES_SCHEMA)
 
@@ -132,13 +163,41 @@ class RawStore:
                 continue
         raise ToolFailed(f"raw: another writer published first, {_PUBLISH_ATTEMPTS} times in a row")
 
+    def write_chunk(self, table: str, batch_id: str, number: int, rows: pa.Table) -> Part:
+        """Write some rows of a large batch. Nobody sees them before the batch is appended with its parts."""
+        return self.versions.write_part(table, f"{batch_id}/{number:03d}", rows)
+
     def _write(self, batch: AcceptedBatch) -> list[Part]:
         # Two tables may share a batch id (two empty files of the same day), so the counts are filed under both.
         parts = [self.versions.write_part(BATCHES, f"{batch.batch_id}/{batch.table}", batch.counts())]
         for table, rows in ((batch.table, batch.rows), (SET_ASIDE_ORDER_LINES, batch.set_aside_lines)):
             if rows.num_rows:
                 parts.append(self.versions.write_part(table, batch.batch_id, rows))
+        parts += batch.parts
+        if batch.readmitted_rows is not None:
+            name = f"{batch.batch_id}/{batch.table}"
+            parts.append(self.versions.write_part(READMITTED_ROWS, name, batch.readmitted_rows))
         return parts
+
+    def readmissions(self, version: Version | None = None) -> set[tuple[str, str]]:
+        """(table, batch id) of every batch that told raw about quarantined rows, up to a version or the current one."""
+        version = version or self.versions.current()
+        parts = version.parts_of(READMITTED_ROWS) if version else ()
+        return {(table, batch_id) for table, batch_id in (part.partition.split("/", 1)[::-1] for part in parts)}
+
+    def readmitted_rows(self, table: str, origin_id: str, rule: str | None = None) -> pa.Table:
+        """Which quarantined rows of a batch have come back (`READMITTED_SCHEMA`), under one rule or all."""
+        current = self.versions.current()
+        # A readmission covers the days of its origin, so its name begins as the origin's does.
+        days = origin_id.rsplit(".", 1)[0] + "."
+        found = [
+            pq.read_table(self.versions.open_part(part))
+            for part in (current.parts_of(READMITTED_ROWS) if current else ())
+            if part.partition.startswith(days) and part.partition.endswith(f"/{table}")
+        ]
+        rows = pa.concat_tables([READMITTED_SCHEMA.empty_table(), *found])
+        is_wanted = pc.field("readmits") == origin_id
+        return rows.filter(is_wanted if rule is None else is_wanted & (pc.field("rule") == rule))
 
     def select_batches(self, up_to: date) -> RawSelection | None:
         """Files of all accepted batches whose last day is not after `up_to`; None before the first publication.

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from ml.shop.generated import small_shop
 from ml.stores.dbt_run import build_scratch
 from tests.dbt_projects import copy_project
-from tests.factories import small_shop
 from tests.raw_shop import publish_raw, shop_settings
 
 FIRST_DAY = date(2024, 1, 1)

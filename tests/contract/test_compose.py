@@ -41,3 +41,17 @@ def test_mlflow_is_started_with_the_options_of_the_embedded_profile(tmp_path):
     embedded = mlflow_arguments(Layout(tmp_path), Ports(airflow=8080, mlflow=5000))
     options = {part for part in embedded if part.startswith("--")}
     assert {part for part in SERVICES["mlflow"]["command"] if part.startswith("--")} == options
+
+
+def test_what_reads_the_shops_settings_gets_them_and_can_reach_its_source_and_its_alerts():
+    for name in ("airflow-scheduler", "watch", "freshness"):
+        assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}]
+        assert "front" in SERVICES[name]["networks"], f"{name} has a way out of the internal network"
+    assert SERVICES["airflow-dag-processor"]["env_file"], "the schedule follows from the shop's settings"
+    assert COMPOSE["networks"]["internal"]["internal"]
+    assert not (COMPOSE["networks"]["front"] or {}).get("internal")
+
+
+def test_freshness_is_judged_without_anything_else_running():
+    assert SERVICES["freshness"]["command"] == ["shopwright", "freshness", "--watch"]
+    assert "depends_on" not in SERVICES["freshness"]

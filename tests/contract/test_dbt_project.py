@@ -22,7 +22,9 @@ DUCKDB_TYPES = {
 }
 PUBLISHED = {
     "dim_customers",
+    "dim_customers_history",
     "dim_products",
+    "dim_products_history",
     "fct_orders",
     "fct_order_lines",
     "feat_customer",

@@ -8,9 +8,11 @@ import yaml
 
 from ml.recommender.features import (
     CUSTOMER_FEATURES,
+    CUSTOMER_FEATURES_NOT_FED,
     CUSTOMER_SERVICE,
     PAIR_FEATURES,
     PRODUCT_FEATURES,
+    PRODUCT_FEATURES_NOT_FED,
     PRODUCT_SERVICE,
 )
 from ml.settings import PROJECT_DIR, Settings
@@ -24,32 +26,7 @@ if TYPE_CHECKING:
 
 MARTS = {"feat_customer": "customer_id", "feat_product": "product_id"}
 FEAST_TYPES = {"string": "String", "int64": "Int64", "double": "Float64", "bool": "Bool"}
-# Served, and not fed to the recommender's ranker: text, windows longer than a young shop's history (they drift with its
-# age), and figures that say what another one says. A column that is neither used nor named here fails the test.
-NOT_FED = {
-    CUSTOMER_SERVICE: {
-        "count_orders_7d",
-        "count_orders_364d",
-        "count_shopping_days_28d",
-        "count_shopping_days_364d",
-        "count_lines_28d",
-        "amount_cents_28d",
-        "amount_cents_91d",
-        "amount_cents_364d",
-        "median_days_between_orders",
-        "weekend_share_364d",
-        "count_products_364d",
-        "home_store_id",
-        "home_store_share_364d",
-    },
-    PRODUCT_SERVICE: {
-        "count_shopping_days_28d",
-        "count_shopping_days_91d",
-        "count_customers_28d",
-        "amount_cents_28d",
-        "days_since_first_sale",
-    },
-}
+NOT_FED = {CUSTOMER_SERVICE: CUSTOMER_FEATURES_NOT_FED, PRODUCT_SERVICE: PRODUCT_FEATURES_NOT_FED}
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 from ml.embedded.airflow_api import Run
 from ml.embedded.stack import Stack, running_stack
 from ml.settings import PREFIX, PROJECT_DIR, Settings
+from ml.shop.breakages import duplicated_rows, late_lines, unknown_product, zero_quantity
+from ml.shop.generated import small_shop
 from ml.stores.operations import Operations
-from tests.breakages import duplicated_rows, late_lines, unknown_product, zero_quantity
-from tests.factories import small_shop
 
 FIRST_DAY = date(2024, 4, 1)
 HISTORY_DAYS = 10

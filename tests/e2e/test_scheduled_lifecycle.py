@@ -16,11 +16,11 @@ import pytest
 
 from ml.embedded.processes import members, read_leaders
 from ml.settings import PREFIX
+from ml.shop.breakages import renamed_column
+from ml.shop.generated import day_file
 from ml.stores.operations import alerts, gate_verdicts, incidents
 from ml.stores.warehouse import marts_store
-from tests.breakages import renamed_column
 from tests.e2e.conftest import FIRST_DAY, HISTORY_DAYS, LAST_HISTORY_DAY, Platform, await_it, run_python, shop_settings
-from tests.factories import day_file
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -112,7 +112,7 @@ def test_a_bad_batch_stops_the_chain_and_alerts_once(backfilled):
     verdict = backfilled.operations.rows(gate_verdicts, gate="arrivals", object="order_lines")[-1]
     assert (verdict["partition"], verdict["status"], verdict["rows_published"]) == (BAD_DAY.isoformat(), "failed", 0)
     opened = backfilled.operations.rows(incidents, state="open", last_partition=BAD_DAY.isoformat())
-    assert {(row["kind"], row["object"]) for row in opened} == {("gate_failed", "order_lines")}
+    assert {(row["kind"], row["object"]) for row in opened} == {("schema_changed", "order_lines")}
     told = [
         alert for alert in backfilled.operations.rows(alerts) if alert["incident_id"] in {row["id"] for row in opened}
     ]

@@ -11,11 +11,11 @@ import pytest
 from ml.cli import ingest
 from ml.outcomes import EXIT_DATA_FAILED, DataFailed
 from ml.settings import PREFIX
+from ml.shop.breakages import break_shop, csv_ragged_row
+from ml.shop.generated import small_shop
 from ml.stores.landing import Landing
 from ml.stores.operations import Operations, alerts, gate_verdicts, incidents
 from ml.stores.raw import RawStore
-from tests.breakages import break_shop, csv_ragged_row
-from tests.factories import small_shop
 
 MONDAY, HISTORY_END, DAY = date(2024, 1, 1), date(2024, 1, 21), date(2024, 1, 22)
 

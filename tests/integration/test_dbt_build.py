@@ -17,13 +17,13 @@ import pytest
 
 from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import Settings
+from ml.shop.breakages import break_shop
+from ml.shop.generated import small_shop
 from ml.stores.dbt_run import DBT_PROJECT_DIR, build_scratch, scratch_path
 from ml.stores.fingerprints import feature_fingerprints
 from ml.stores.versions import Part
 from ml.stores.warehouse import Staged, mark_judged, open_marts, publish_staged, stage_marts
-from tests.breakages import break_shop
 from tests.dbt_projects import copy_project
-from tests.factories import small_shop
 from tests.raw_shop import publish_raw, shop_settings
 
 FIRST_DAY = date(2024, 1, 1)  # a Monday
@@ -169,26 +169,28 @@ def test_a_plain_dbt_build_works_while_the_platform_builds_and_publishes_nothing
         "DBT_TARGET_PATH": str(tmp_path / "target"),
         "DBT_LOG_PATH": str(tmp_path / "logs"),
     }
-    with duckdb.connect(str(scratch_path(settings))):  # the platform's writer holds its file
-        finished = subprocess.run(
-            [sys.executable, "-m", "dbt.cli.main", "build"],
-            cwd=DBT_PROJECT_DIR,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert finished.returncode == 0, finished.stdout[-3000:]
-    results = json.loads((tmp_path / "target" / "run_results.json").read_text())["results"]
-    by_type = [result["unique_id"].split(".")[0] for result in results]
-    assert by_type.count("unit_test") >= 15
-    assert by_type.count("test") >= 50
-    assert {result["status"] for result in results} == {"success", "pass"}
-    manifest = json.loads((tmp_path / "target" / "manifest.json").read_text())
-    assert feature_fingerprints(manifest) == one_load.staged.lineage["fingerprints"]
-    with duckdb.connect(str(settings.shop_dir / "dbt" / "dev.duckdb"), read_only=True) as developer:
-        found = developer.execute("select count(*) from core.fct_order_lines").fetchone()
-    assert found[0] == one_load.staged.rows()["fct_order_lines"]
+    for kind in ("full", "incremental"):
+        with duckdb.connect(str(scratch_path(settings))):  # the platform's writer holds its file
+            finished = subprocess.run(
+                [sys.executable, "-m", "dbt.cli.main", "build"],
+                cwd=DBT_PROJECT_DIR,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert finished.returncode == 0, finished.stdout[-3000:]
+        results = json.loads((tmp_path / "target" / "run_results.json").read_text())["results"]
+        by_type = [result["unique_id"].split(".")[0] for result in results]
+        assert by_type.count("unit_test") >= 15
+        assert by_type.count("test") >= 50
+        assert {result["status"] for result in results} == {"success", "pass", "no-op"}  # exposures do nothing
+        manifest = json.loads((tmp_path / "target" / "manifest.json").read_text())
+        assert feature_fingerprints(manifest) == one_load.staged.lineage["fingerprints"]
+        with duckdb.connect(str(settings.shop_dir / "dbt" / "dev.duckdb"), read_only=True) as developer:
+            assert developer.execute("select kind from build_state.run").fetchall() == [(kind,)]
+            found = developer.execute("select count(*) from core.fct_order_lines").fetchone()
+        assert found[0] == one_load.staged.rows()["fct_order_lines"]
     assert sorted(path for path in (settings.shop_dir / "warehouse").rglob("*")) == before
     assert open_marts(settings).version.id == one_load.version_id
 
@@ -196,7 +198,7 @@ def test_a_plain_dbt_build_works_while_the_platform_builds_and_publishes_nothing
 def test_orders_older_than_the_shop_clock_allows_stop_the_build(one_load: Built) -> None:
     with pytest.raises(DataFailed, match=r"raw.orders fails test source_fresh_by_shop_clock.* in 1 rows"):
         stage_marts(one_load.settings, LAST_DAY + timedelta(days=10))
-    assert not (one_load.settings.shop_dir / "warehouse" / "staged.json").exists()
+    assert not (one_load.settings.shop_dir / "warehouse" / "staged" / f"{LAST_DAY + timedelta(days=10)}.json").exists()
     assert open_marts(one_load.settings).version.id == one_load.version_id
 
 

@@ -14,7 +14,8 @@ from ml.settings import Settings
 from ml.stores.feast_repo import apply_if_changed, features_dir, open_feature_store
 from ml.stores.online_features import check_rows, materialize, parity, read_online, watermark
 from ml.stores.operations import Operations, incidents
-from ml.stores.warehouse import Marts
+from ml.stores.rollback import roll_back
+from ml.stores.warehouse import Marts, open_marts
 from tests.feature_marts import mart_rows, publish_feature_marts
 
 MONDAY = date(2017, 11, 20)
@@ -193,3 +194,16 @@ def test_a_removed_online_database_is_filled_again(settings: Settings) -> None:
     (features_dir(settings) / "online.db").unlink()
     assert materialize_features(day)["outcome"] == "written"
     assert _online(settings, MONDAY)["left"] == (MONDAY, 0.0)
+
+
+def test_after_a_rollback_the_online_values_are_those_of_the_older_marts(settings: Settings) -> None:
+    """`joined` appears on Thursday only, and every value is the day's: nothing of Thursday may be left."""
+    wednesday, thursday = MONDAY + timedelta(days=2), MONDAY + timedelta(days=3)
+    older = _publish(settings, wednesday)
+    assert materialize(settings, _publish(settings, thursday)).outcome == "written"
+    roll_back(settings, reason="wrong", by="ann")
+    assert materialize(settings, open_marts(settings)).outcome == "written"
+    assert watermark(settings).marts_version == older.version.id  # type: ignore[union-attr]
+    assert _online(settings, thursday) == {"always": (wednesday, 2.0), "left": (wednesday, 2.0), "joined": (None, None)}
+    assert parity(settings, older).differences == ()
+    assert materialize(settings, open_marts(settings)).outcome == "unchanged"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import duckdb
 
+from ml.shop.generated import small_shop
 from ml.stores.dbt_run import scratch_path
 from tests.dbt_projects import copy_project
-from tests.factories import small_shop
 from tests.raw_shop import publish_raw, shop_settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from ml.shop.breakages import BREAKAGES, break_shop
 from ml.shop.contract import CONTRACT, REQUIRED_TABLES
+from ml.shop.generated import day_file, small_shop
 from ml.stores.durable import sha256_file
-from tests.breakages import BREAKAGES, break_shop
-from tests.factories import day_file, small_shop
 
 MONDAY = date(2024, 1, 1)
 DAY = date(2024, 1, 5)

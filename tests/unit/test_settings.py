@@ -1,8 +1,9 @@
 from datetime import UTC, date, datetime
 
 import pytest
+from pydantic import ValidationError
 
-from ml.settings import SettingsError, get_settings
+from ml.settings import Settings, SettingsError, get_settings
 
 
 def test_all_state_lies_under_the_shop_s_folder(configure, tmp_path):
@@ -18,6 +19,11 @@ def test_the_shop_clock_is_the_end_of_the_newest_day_in_the_shop_s_zone(configur
 def test_the_shop_clock_follows_daylight_saving(configure):
     settings = configure(timezone="America/New_York")
     assert settings.shop_clock(date(2017, 7, 1)) == datetime(2017, 7, 2, 4, tzinfo=UTC)
+
+
+def test_a_shop_may_be_closed_on_a_weekday(configure):
+    settings = configure(closed_days='["saturday"]')
+    assert [settings.is_closed(date(2026, 1, day)) for day in (2, 3, 4)] == [False, True, False]
 
 
 def test_closed_days_are_named_by_month_and_day(configure):
@@ -55,3 +61,12 @@ def test_a_rejected_value_is_not_repeated(configure):
 
 def test_a_live_shop_has_no_last_day(configure):
     assert configure(last_day="").last_day is None
+
+
+def test_a_line_of_the_env_file_that_is_no_setting_is_refused_and_that_of_another_program_ignored(tmp_path):
+    file = tmp_path / "env"
+    file.write_text("POSTGRES_PASSWORD=secret\nSHOPWRIGHT_SHOP_ID=bookshop\n")
+    assert Settings(_env_file=file).shop_id == "bookshop"
+    file.write_text("SHOPWRIGHT_SHOPID=bookshop\n")
+    with pytest.raises(ValidationError, match="shopid"):
+        Settings(_env_file=file)

@@ -1,3 +1,4 @@
+{{ config(materialized='view') }}
 with
 
 clock as (
@@ -29,7 +30,9 @@ as_of_dates as (
         as_of_date,
         as_of_date::timestamp at time zone timezone as feature_at
     from mornings
-    where isodow(as_of_date) = 1 or as_of_date = newest_as_of_date
+    where
+        (isodow(as_of_date) = 1 or as_of_date = newest_as_of_date)
+        and {{ affected('as_of', 'as_of_date') }}
 ),
 
 final as (

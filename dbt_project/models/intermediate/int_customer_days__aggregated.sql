@@ -1,11 +1,14 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('customer', 'customer_id') }}") }}
 with
 
 orders as (
     select * from {{ ref('int_orders__totalled') }}
+    where customer_id is not null and {{ affected('customer', 'customer_id') }}
 ),
 
 purchases as (
     select * from {{ ref('int_purchases__sequenced') }}
+    where customer_id is not null and {{ affected('customer', 'customer_id') }}
 ),
 
 order_days as (

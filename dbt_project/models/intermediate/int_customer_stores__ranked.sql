@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('as_of', 'as_of_date') }}") }}
 with
 
 orders as (
@@ -14,7 +15,7 @@ store_days as (
         store_id,
         order_date
     from orders
-    where store_id is not null
+    where store_id is not null and customer_id is not null
 ),
 
 visits as (

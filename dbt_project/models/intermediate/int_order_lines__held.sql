@@ -1,7 +1,9 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('order', 'order_id') }}") }}
 with
 
 order_lines as (
     select * from {{ ref('stg_shop__order_lines') }}
+    where {{ affected('order', 'order_id') }}
 ),
 
 orders as (

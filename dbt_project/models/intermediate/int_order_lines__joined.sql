@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('day', 'order_date') }}") }}
 with
 
 order_lines as (
@@ -6,6 +7,7 @@ order_lines as (
 
 orders as (
     select * from {{ ref('int_orders__known') }}
+    where {{ affected('day', 'order_date') }}
 ),
 
 products as (

@@ -15,6 +15,7 @@ final as (
         orders._batch_id
     from orders
     anti join customers on orders.customer_id = customers.customer_id
+    where orders.customer_id is not null
 )
 
 select * from final

@@ -1,11 +1,14 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('day', 'order_date') }}") }}
 with
 
 orders as (
     select * from {{ ref('int_orders__known') }}
+    where {{ affected('day', 'order_date') }}
 ),
 
 order_lines as (
     select * from {{ ref('int_order_lines__joined') }}
+    where {{ affected('day', 'order_date') }}
 ),
 
 held_lines as (
@@ -26,10 +29,18 @@ totals as (
     group by order_id
 ),
 
+set_aside_orders as (
+    select order_id
+    from set_aside_lines
+    group by order_id
+    -- A line that came back from quarantine counts -1. Batches of older versions have no counts, only lines set aside.
+    having sum(coalesce(lines, 1)) > 0
+),
+
 missing_lines as (
     select order_id from held_lines
     union
-    select order_id from set_aside_lines
+    select order_id from set_aside_orders
 ),
 
 final as (

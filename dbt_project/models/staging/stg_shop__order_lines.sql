@@ -1,7 +1,9 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('line_key', 'order_line_id') }}") }}
 with
 
 source as (
     select * from {{ source('raw', 'order_lines') }}
+    where {{ affected('line_key', 'order_line_id') }}
 ),
 
 newest as (

@@ -1,7 +1,9 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('order_key', 'order_id') }}") }}
 with
 
 source as (
     select * from {{ source('raw', 'orders') }}
+    where {{ affected('order_key', 'order_id') }}
 ),
 
 newest as (

@@ -16,6 +16,8 @@ def campaigns(arrival: Arrival) -> list[Expectation]:
             column_B="starts_on",
             or_equal=True,
             ignore_row_if="either_value_is_missing",
-            meta=rule_meta("ends_before_start", ROW, "ends_on on or after starts_on", holds_for_deletes=False),
+            meta=rule_meta(
+                "ends_before_start", ROW, "ends_on on or after starts_on", holds_for_deletes=False, waivable=True
+            ),
         ),
     ]

@@ -20,6 +20,7 @@ def customers(arrival: Arrival) -> list[Expectation]:
                 ROW,
                 f"registered_at not after the end of {arrival.last_day}",
                 holds_for_deletes=False,
+                waivable=True,
             ),
         ),
     ]

@@ -23,9 +23,17 @@ FRESHNESS_DAYS = 31
 UNREADABLE = "_unreadable.{}"
 """Column of the judged frame: whether a text field could not be read as its contract type."""
 NONZERO = "_nonzero.{}"
-"""Column of the judged frame: an amount, null where it is 0."""
+"""Measure: the median of an amount without its zeros."""
+NULL_SHARE = "_null_share.{}"
+"""Measure: the share of nulls in a column."""
+TRUE_COUNT = "_true_count.{}"
+"""Measure: how often a column is true."""
+ROWS = "rows"
+"""Measure: how many rows were delivered."""
 EVENT_DAY = "_event_day"
+"""Measure: the newest event day, as an ordinal."""
 DAY_ROWS = "rows"
+"""Rows of one day."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Arrival:
         expected_day: Newest day of the batch on which the shop was open, if it was on any.
         delivered: Contract columns that the source handed over.
         is_text: The rows came as text, so the contract's types were read out of it.
+        quarantine_budget: Largest share of the rows that may be set aside.
     """
 
     table: Table
@@ -63,6 +72,7 @@ class Arrival:
     currency: str
     delivered: frozenset[str]
     is_text: bool
+    quarantine_budget: float
     history: History
 
 
@@ -85,8 +95,9 @@ def column_rules(arrival: Arrival, column: Column) -> Iterator[Expectation]:
     in_key = name in arrival.table.key
 
     def meta(rule: str, expected: str) -> dict[str, Any]:
-        # A row that deletes its key need not carry anything else.
-        return rule_meta(f"{name}_{rule}", ROW, expected, holds_for_deletes=in_key)
+        # A row that deletes its key need not carry anything else. What may be waived breaks no type, key or currency.
+        waivable = rule in ("not_positive", "negative", "too_small", "not_allowed")
+        return rule_meta(f"{name}_{rule}", ROW, expected, holds_for_deletes=in_key, waivable=waivable)
 
     if arrival.is_text and column.type is not ColumnType.STRING and name in arrival.delivered:
         yield gxe.ExpectColumnValuesToBeInSet(
@@ -149,7 +160,11 @@ def event_time_rules(arrival: Arrival) -> Iterator[Expectation]:
         column=name,
         min_value=datetime(EARLIEST_EVENT_YEAR, 1, 1, tzinfo=arrival.clock.tzinfo),
         meta=rule_meta(
-            "event_time_out_of_range", ROW, f"{name} not before the year {EARLIEST_EVENT_YEAR}", holds_for_deletes=True
+            "event_time_out_of_range",
+            ROW,
+            f"{name} not before the year {EARLIEST_EVENT_YEAR}",
+            holds_for_deletes=True,
+            waivable=True,
         ),
     )
 
@@ -160,8 +175,10 @@ def row_count_rules(arrival: Arrival) -> Iterator[Expectation]:
     is_first_of_required = table.required and not arrival.history.has_rows
     must_have_rows = is_first_of_required or (not table.may_be_empty and arrival.expected_day is not None)
     minimum = 1 if must_have_rows else 0
-    yield gxe.ExpectTableRowCountToBeBetween(
-        min_value=minimum, meta=rule_meta("row_count", DELIVERED, f"at least {minimum} row{'s' * (minimum != 1)}")
+    yield gxe.ExpectColumnMaxToBeBetween(
+        column=ROWS,
+        min_value=minimum,
+        meta=rule_meta("row_count", DELIVERED, f"at least {minimum} row{'s' * (minimum != 1)}"),
     )
 
 
@@ -169,17 +186,17 @@ def null_share_rules(arrival: Arrival, column: Column) -> Iterator[Expectation]:
     """No column may turn out empty: not a required one, nor an optional one that used to be filled."""
     if not column.nullable:
         # Rows without it are set aside one by one; this tells that the column as a whole is missing.
-        largest = arrival.table.quarantine_budget
+        largest = arrival.quarantine_budget
     else:
         before = arrival.history.null_shares.get(column.name)
         if before is None or before > 0.5:
             return
         largest = (1 + before) / 2
     expected = f"nulls in at most {largest:.1%} of rows"
-    yield gxe.ExpectColumnProportionOfNonNullValuesToBeBetween(
-        column=column.name,
-        min_value=1 - largest,
-        meta=rule_meta(f"{column.name}_null_share", DELIVERED, expected, if_rows=True, is_share_present=True),
+    yield gxe.ExpectColumnMaxToBeBetween(
+        column=NULL_SHARE.format(column.name),
+        max_value=largest,
+        meta=rule_meta(f"{column.name}_null_share", DELIVERED, expected, if_rows=True, is_share=True),
     )
 
 

@@ -16,6 +16,6 @@ def promotions(arrival: Arrival) -> list[Expectation]:
             column_B="starts_at",
             or_equal=False,
             ignore_row_if="either_value_is_missing",
-            meta=rule_meta("ends_before_start", ROW, "ends_at after starts_at", holds_for_deletes=False),
+            meta=rule_meta("ends_before_start", ROW, "ends_at after starts_at", holds_for_deletes=False, waivable=True),
         ),
     ]

@@ -7,7 +7,9 @@ from great_expectations.expectations.expectation import Expectation
 from expectations.suites.marts.facts_and_dimensions import (
     audit_demographics,
     dim_customers,
+    dim_customers_history,
     dim_products,
+    dim_products_history,
     fct_order_lines,
     fct_orders,
 )
@@ -17,7 +19,9 @@ from expectations.suites.marts.staged import StagedMart
 
 MART_SUITES: dict[str, Callable[[StagedMart], list[Expectation]]] = {
     "dim_customers": dim_customers,
+    "dim_customers_history": dim_customers_history,
     "dim_products": dim_products,
+    "dim_products_history": dim_products_history,
     "fct_orders": fct_orders,
     "fct_order_lines": fct_order_lines,
     "audit_demographics": audit_demographics,

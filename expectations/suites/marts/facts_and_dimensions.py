@@ -16,6 +16,16 @@ def dim_products(_mart: StagedMart) -> list[Expectation]:
     return [_has_rows(), *measured_expectations()]
 
 
+def dim_customers_history(_mart: StagedMart) -> list[Expectation]:
+    """One row per customer and version; a shop has customers."""
+    return [_has_rows()]
+
+
+def dim_products_history(_mart: StagedMart) -> list[Expectation]:
+    """One row per product and version; a shop has products."""
+    return [_has_rows()]
+
+
 def fct_orders(mart: StagedMart) -> list[Expectation]:
     """One row per order, up to the newest day on which the shop was open."""
     return [_has_rows(), _is_fresh(mart), *measured_expectations()]

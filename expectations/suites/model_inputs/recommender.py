@@ -28,6 +28,7 @@ class ModelInputConfig:
         cut: Column with the as-of date; one label week follows each.
         forbidden: Columns that may not be there, beside the contract's audit-only ones.
         largest_null_share: Share of nulls that a feature may have at most.
+        not_supplied: Features of an attribute that the shop does not have: they may be null in every row.
     """
 
     features: tuple[str, ...]
@@ -40,6 +41,7 @@ class ModelInputConfig:
     label_share: tuple[float, float] = (0.001, 0.6)
     largest_null_share: float = 0.99
     forbidden: Sequence[str] = field(default=())
+    not_supplied: frozenset[str] = frozenset()
 
 
 def recommender(config: ModelInputConfig) -> list[Expectation]:

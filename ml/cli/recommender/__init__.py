@@ -102,13 +102,19 @@ def publish(day: datetime) -> None:
 def recommend(customer_id: str) -> None:
     """Print what is recommended to a customer, and why."""
     from ml.cli.recommender.shown import shown_to
+    from ml.monitoring.staleness import stale_marks
 
-    shown = shown_to(get_settings(), customer_id)
+    settings = get_settings()
+    shown = shown_to(settings, customer_id)
     if shown is None:
         raise DataFailed("no recommendations are published yet; run `shopwright recommender publish`")
     if not shown.is_known:
         click.echo("this customer is not known; what is popular instead")
-    click.echo(f"as of {shown.as_of_date}, by {shown.model_version}")
+    click.echo(f"as of {shown.as_of_date}, by {shown.model_version}, from marts {shown.marts_version}")
+    if shown.is_withdrawn:
+        click.echo("those marts were rolled back; run `shopwright recommender publish`")
+    for mark in stale_marks(settings, ["recommendations" if shown.is_known else "marts"]):
+        click.echo(mark)
     print_table(
         ["rank", "product", "name", "reason", "source", "score"],
         [

@@ -10,12 +10,19 @@ from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.baselines import SCORERS, Baseline
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.dataset import History
-from ml.recommender.features import CUSTOMER_SERVICE, FEATURES, PRODUCT_SERVICE, FeatureTables
+from ml.recommender.features import (
+    CUSTOMER_FEATURES,
+    CUSTOMER_SERVICE,
+    FEATURES,
+    PRODUCT_FEATURES,
+    PRODUCT_SERVICE,
+    FeatureTables,
+)
 from ml.recommender.protocols import Recommender
 from ml.recommender.ranker import Ranker
 from ml.settings import Settings
 from ml.stores.bundles import ModelBundle, load_booster
-from ml.stores.features import MOMENT, feature_fingerprints, historical_features, pair_sql
+from ml.stores.features import MOMENT, PAIR_FINGERPRINT, feature_fingerprints, historical_features, pair_sql
 from ml.stores.versions import Part, StaleWriter, Version, VersionStore
 from ml.stores.warehouse import Marts
 
@@ -72,10 +79,12 @@ class FeastFeed:
 
 
 def used_fingerprints(settings: Settings, marts: Marts) -> dict[str, str]:
-    """Fingerprints of the features that the ranker uses."""
-    used = ("feat_customer", "feat_product", "customer_product")
+    """Fingerprints of the features that the ranker uses; a mart stands for a column that has none of its own."""
     known = feature_fingerprints(settings, marts)
-    return {name: known[name] for name in used}
+    columns = {"feat_customer": CUSTOMER_FEATURES, "feat_product": PRODUCT_FEATURES}
+    used = [(mart, column) for mart, features in columns.items() for column in features.values()]
+    fingerprints = {f"{mart}.{column}": known.get(f"{mart}.{column}", known[mart]) for mart, column in used}
+    return {**fingerprints, PAIR_FINGERPRINT: known[PAIR_FINGERPRINT]}
 
 
 def changed_features(settings: Settings, marts: Marts, bundle: ModelBundle) -> list[str]:

@@ -28,6 +28,7 @@ from ml.stores.warehouse import Marts, open_marts
 RECOMMENDATIONS = "recommendations"
 SCORED_SAMPLE = "scored_sample"
 
+_NAMED_AT_MOST = 5
 _INCIDENT: dict[str, Any] = {"kind": "feature_changed", "object": PRODUCT, "rule": "feature_fingerprints"}
 
 
@@ -62,7 +63,8 @@ def _check_fingerprints(settings: Settings, marts: Marts, bundle: ModelBundle, p
     if not changed:
         close_incident(operations, **_INCIDENT, partition=partition)
         return
-    names = ", ".join(changed)
+    more = f" and {len(changed) - _NAMED_AT_MOST} more" if len(changed) > _NAMED_AT_MOST else ""
+    names = ", ".join(changed[:_NAMED_AT_MOST]) + more
     open_incident(
         operations,
         **_INCIDENT,

@@ -25,12 +25,16 @@ class Shown:
     Attributes:
         is_known: Whether the customer is among those that were scored; others get what is popular.
         rows: rank, product_id, name, score, reason, source.
+        marts_version: What they were made from.
+        is_withdrawn: Those marts were rolled back from since.
     """
 
     is_known: bool
     as_of_date: str
     model_version: str
     rows: list[dict[str, Any]]
+    marts_version: str = ""
+    is_withdrawn: bool = False
 
 
 def shown_to(settings: Settings, customer_id: str) -> Shown | None:
@@ -47,8 +51,11 @@ def shown_to(settings: Settings, customer_id: str) -> Shown | None:
     lineage = version.lineage
     if found is not None and not found.empty:
         rows = _named(connection, found)
-        return Shown(True, lineage["as_of_date"], lineage["model_version"], rows)
-    return Shown(False, marts.as_of_date.isoformat(), "popularity", _popular(settings, marts, connection, customer_id))
+        made_from = lineage.get("marts_version", "")
+        is_withdrawn = made_from in marts.store.withdrawn()
+        return Shown(True, lineage["as_of_date"], lineage["model_version"], rows, made_from, is_withdrawn)
+    popular = _popular(settings, marts, connection, customer_id)
+    return Shown(False, marts.as_of_date.isoformat(), "popularity", popular, marts.version.id)
 
 
 def _popular(

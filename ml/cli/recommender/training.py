@@ -13,7 +13,7 @@ from ml.evaluation.time_splits import Split, monday_cuts, split_cuts
 from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.evaluate import open_cut
-from ml.recommender.features import FEATURES
+from ml.recommender.features import ATTRIBUTE_OF, FEATURES
 from ml.recommender.train import rows_of_cut, sample_negatives
 from ml.settings import Settings, get_settings
 from ml.stores.operations import Operations, gate_verdicts
@@ -111,9 +111,18 @@ def gate_training_set(partition: date) -> dict[str, Any]:
     settings = get_settings()
     version = find_training_set(settings, partition)
     rows = training_store(settings).read(version, TRAINING_ROWS).to_pandas()
-    return gates.judge_model_inputs(
-        settings, rows, ModelInputConfig(FEATURES, cut="cut"), partition=partition, version=version.id
-    )
+    config = ModelInputConfig(FEATURES, cut="cut", not_supplied=_not_supplied(settings, version))
+    return gates.judge_model_inputs(settings, rows, config, partition=partition, version=version.id)
+
+
+def _not_supplied(settings: Settings, version: Version) -> frozenset[str]:
+    """Features of product attributes that no product of the shop has."""
+    attributes = sorted(set(ATTRIBUTE_OF.values()))
+    counts = ", ".join(f"count({attribute})" for attribute in attributes)
+    connection = open_marts(settings, version.lineage["marts_version"]).connect()
+    [row] = connection.execute(f"select {counts} from dim_products").fetchall()  # noqa: S608 - our own names
+    absent = {attribute for attribute, count in zip(attributes, row, strict=True) if not count}
+    return frozenset(feature for feature, attribute in ATTRIBUTE_OF.items() if attribute in absent)
 
 
 def require_passed_gate(settings: Settings, version: Version) -> None:

@@ -10,12 +10,13 @@ from click.testing import CliRunner
 
 import expectations
 from ml.cli import ingest
+from ml.lineage import impact
 from ml.outcomes import DataFailed
+from ml.shop.breakages import break_shop
+from ml.shop.generated import day_file, small_shop
 from ml.stores.landing import Landing
 from ml.stores.operations import Operations, alerts, gate_verdicts, incidents, monitor_states
 from ml.stores.versions import VersionStore
-from tests.breakages import break_shop
-from tests.factories import day_file, small_shop
 
 MONDAY = date(2024, 1, 1)
 SUNDAY = date(2024, 1, 7)
@@ -208,7 +209,10 @@ def test_the_gate_is_asked_about_the_partition(settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "expectations.gates", gates)
     monkeypatch.setattr(expectations, "gates", gates, raising=False)
     assert ingest.gate_arrivals(SUNDAY) == {"tables": {}}
-    assert asked == [(settings, SUNDAY)]
+    [(asked_settings, partition, affected)] = asked
+    assert (asked_settings, partition) == (settings, SUNDAY)
+    monkeypatch.setattr(impact, "affected_by", lambda told, table, columns: [told.shop_id, table, *columns])
+    assert affected("orders", ["order_id"]) == [settings.shop_id, "orders", "order_id"]
 
 
 def test_a_scrub_of_sound_stores_finds_nothing(settings, operations):

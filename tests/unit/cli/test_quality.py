@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from ml.cli.quality import gates, quarantine
+from ml.cli.gates import gates
+from ml.cli.quarantine import quarantine
 from ml.stores.operations import Operations, quarantine_reveals
 from ml.stores.quarantine import MASK, Quarantine, SetAside
 

@@ -2,14 +2,16 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from ml.cli import warehouse
-from ml.outcomes import DataFailed
+from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import Settings
 from ml.stores.operations import Operations, alerts, gate_verdicts, incidents
-from ml.stores.warehouse import Staged
+from ml.stores.versions import Version
+from ml.stores.warehouse import Staged, StaleBuild, marts_store
 
 DAY = date(2017, 11, 19)
 NEXT_DAY = date(2017, 11, 20)
@@ -86,3 +88,79 @@ def test_the_build_command_prints_rows_and_what_is_held(settings: Settings, monk
     assert result.exit_code == 0
     assert "built up to 2017-11-19 from raw v000001-a" in result.output
     assert "held back: 27 with unknown product" in result.output
+
+
+class Steps:
+    """Stands in for building, judging and publishing; counts them, and is overtaken as often as it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, overtaken: int) -> None:
+        self.made: list[str] = []
+        self.overtaken = overtaken
+        monkeypatch.setattr(warehouse, "build_models", lambda _day: self.made.append("build"))
+        monkeypatch.setattr(warehouse, "gate_marts", lambda _day: self.made.append("gate"))
+        monkeypatch.setattr(warehouse, "publish_staged", self._publish)
+
+    def _publish(self, _settings: Settings, day: date) -> Version:
+        self.made.append("publish")
+        if self.made.count("publish") <= self.overtaken:
+            raise StaleBuild("overtaken")
+        return Version("v000002-a", 2, "v000001-a", (), {"target_day": day.isoformat(), "fingerprints": {"f": "x"}})
+
+
+def test_a_build_that_was_overtaken_is_built_and_judged_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Steps(monkeypatch, overtaken=2)
+    assert warehouse.publish_marts(DAY)["feature_versions"] == {"f": 1}
+    assert steps.made == ["publish", "build", "gate", "publish", "build", "gate", "publish"]
+
+
+def test_a_build_that_is_overtaken_time_and_again_is_an_accident(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Steps(monkeypatch, overtaken=9)
+    with pytest.raises(ToolFailed):
+        warehouse.publish_marts(DAY)
+    assert steps.made.count("publish") == 3
+
+
+def test_what_the_gate_refuses_the_second_time_is_not_published(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Steps(monkeypatch, overtaken=1)
+
+    def refuse(_day: date) -> None:
+        raise DataFailed("feat_customer: row_count")
+
+    monkeypatch.setattr(warehouse, "gate_marts", refuse)
+    with pytest.raises(DataFailed):
+        warehouse.publish_marts(DAY)
+    assert steps.made == ["publish", "build"]
+
+
+def _publish_two(settings: Settings) -> list[Version]:
+    store, versions = marts_store(settings), []
+    for day in (DAY, NEXT_DAY):
+        part = store.write_part("fct_orders", "2017-11", pa.table({"order_id": [str(day)]}))
+        lineage = {"target_day": day.isoformat(), "raw_version": "v000001-a", "fingerprints": {}}
+        versions.append(store.publish([part], lineage, versions[-1].id if versions else None))
+    return versions
+
+
+def test_rollback_moves_readers_and_versions_shows_what_became_of_each(settings: Settings) -> None:
+    first, second = _publish_two(settings)
+    dry = CliRunner().invoke(warehouse.warehouse, ["rollback", "--dry-run", "--reason", "r"])
+    assert dry.output == f"readers would see {first.id} instead of {second.id}; nothing was done\n"
+    assert marts_store(settings).current() == second
+    done = CliRunner().invoke(warehouse.warehouse, ["rollback", "--reason", "prices are wrong", "--by", "ann"])
+    assert done.exit_code == 0
+    assert done.output.startswith(f"readers see {first.id}, up to {DAY}\n")
+    lines = [line.split() for line in CliRunner().invoke(warehouse.warehouse, ["versions"]).output.splitlines()]
+    assert [first.id, "current", str(DAY), "v000001-a", "-", "1"] in lines
+    assert [second.id, "rolled", "back", str(NEXT_DAY), "v000001-a", first.id, "1"] in lines
+    assert lines[-1][3:] == [second.id, first.id, "ann", "prices", "are", "wrong"]
+
+
+def test_a_rollback_without_a_reason_is_wrong_use(settings: Settings) -> None:
+    _publish_two(settings)
+    assert CliRunner().invoke(warehouse.warehouse, ["rollback"]).exit_code == 2

@@ -66,6 +66,23 @@ def test_missing_files_of_a_shop_are_told(configure, tmp_path):
     assert check_settings(configure(source="files", files_dir=tmp_path)).is_ok
 
 
+def test_objectives_that_cannot_be_read_are_told(configure):
+    assert check_settings(configure(freshness='{"orders": "by 07:00"}')).is_ok
+    finding = check_settings(configure(freshness='{"orders": "at noon"}'))
+    assert "SHOPWRIGHT_FRESHNESS" in finding.line()
+    assert not finding.is_ok
+
+
+def test_a_source_that_is_away_is_told_and_keeps_nobody_from_starting(configure):
+    url = "postgresql://reader:c4n4ry@/shop?host=/nowhere"
+    settings = configure(source="postgres", source_url=url, airflow_port=0, mlflow_port=0)
+    (finding,) = doctor.check_source(settings)
+    assert finding.line().startswith("FAIL source     the source database cannot be reached")
+    assert "c4n4ry" not in finding.line()
+    assert "source" not in [found.name for found in doctor.examine(settings)]
+    assert list(doctor.check_source(configure(source="completejourney"))) == []
+
+
 def test_one_owner_at_a_time(configure):
     settings = configure()
     with sole_owner(Layout(settings.shop_dir)):

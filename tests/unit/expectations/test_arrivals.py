@@ -5,60 +5,22 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from expectations.arrivals import judge_batch, unchanged
+from expectations.arrivals import BadStructure, judge_batch, judge_rows, unchanged
 from expectations.suites.arrivals import ARRIVAL_SUITES
 from expectations.suites.arrivals.from_contract import History
 from expectations.verdicts import Status
-from ml.settings import Settings
 from ml.shop.contract import CONTRACT
 from ml.shop.delivery import UNPARSED_SCHEMA
-from ml.stores.landing import Batch
+from ml.stores.raw import raw_schema
+from tests.unit.expectations.arriving import DAY, KNOWN, batch_of, judged_settings, line, lines_of
 
-DAY = date(2024, 1, 5)
-KNOWN = History(has_rows=True)
 # The shop closes the day at midnight in New York.
 END_OF_DAY = datetime(2024, 1, 6, 5, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(_env_file=None, state_dir=tmp_path, shop_id="tiny", timezone="America/New_York", currency="USD")
-
-
-def batch_of(table, rows, first_day=DAY, last_day=DAY, is_text=False, unparsed=0):
-    return Batch(
-        id=f"{last_day}.{(last_day - first_day).days + 1}d.00000000",
-        table=table,
-        first_day=first_day,
-        last_day=last_day,
-        source="files",
-        format="text" if is_text else "typed",
-        rows=rows.num_rows + unparsed,
-        unparsed=unparsed,
-        files={},
-        schema={},
-        landed_at=datetime(2024, 1, 6, tzinfo=UTC),
-        shop_id="tiny",
-        contract_version=1,
-    )
-
-
-def line(number=0, **other):
-    return {
-        "order_line_id": f"l{number}",
-        "order_id": f"o{number}",
-        "product_id": "p1",
-        "ordered_at": datetime(2024, 1, 5, 15, tzinfo=UTC),
-        "quantity": 1.0,
-        "amount_cents": 250,
-        "discount_cents": 0,
-        "currency": "USD",
-    } | other
-
-
-def lines_of(rows):
-    extra = [pa.field("updated_at", pa.timestamp("us", tz="UTC")), pa.field("_op", pa.string())]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*CONTRACT["order_lines"].schema, *extra]))
+    return judged_settings(tmp_path)
 
 
 def judge(settings, rows, history=KNOWN, unparsed=(), **days):
@@ -284,3 +246,27 @@ def test_no_value_of_a_row_reaches_a_verdict(settings):
     judged = judge(settings, rows)
     assert judged.verdict.status is Status.FAILED
     assert secret not in str(judged.verdict.as_row())
+
+
+def test_rows_alone_are_judged_without_the_rules_about_batches(settings):
+    rows = lines_of([line(1), line(1), line(2, quantity=0.0), line(3, amount_cents=-1, quantity=-1.0)])
+    judged = judge_rows(settings, batch_of("order_lines", rows), rows)
+    assert judged.accepted.column("order_line_id").to_pylist() == ["l1", "l1"]
+    assert judged.accepted.schema.equals(raw_schema(CONTRACT["order_lines"]))
+    claimed = {finding.rule: finding.positions.tolist() for finding in judged.findings if len(finding.positions)}
+    assert claimed == {"quantity_not_positive": [2, 3]}
+
+
+def test_a_waived_rule_is_left_out_and_all_others_still_apply(settings):
+    rows = lines_of([line(1, quantity=0.0), line(2, quantity=0.0, amount_cents=-1), line(3, order_id=None)])
+    batch = batch_of("order_lines", rows)
+    judged = judge_rows(settings, batch, rows, waived=frozenset({"quantity_not_positive", "order_id_is_null"}))
+    assert judged.accepted.column("order_line_id").to_pylist() == ["l1"]
+    claimed = {finding.rule: finding.positions.tolist() for finding in judged.findings if len(finding.positions)}
+    assert claimed == {"order_id_is_null": [2], "amount_cents_negative": [1]}, "a key's column cannot be vouched for"
+
+
+def test_rows_of_a_wrong_structure_are_refused_by_name(settings):
+    rows = lines_of([line(1)]).drop_columns(["amount_cents"])
+    with pytest.raises(BadStructure, match=r"order_lines: columns_present: .*amount_cents is missing"):
+        judge_rows(settings, batch_of("order_lines", rows), rows)

@@ -16,7 +16,9 @@ DAY = date(2024, 1, 5)
 AS_OF = date(2024, 1, 6)
 GOOD = {
     "dim_customers": {"customer_id": ["c1"]},
+    "dim_customers_history": {"customer_id": ["c1"], "is_current": [True]},
     "dim_products": {"product_id": ["p1"]},
+    "dim_products_history": {"product_id": ["p1"], "is_current": [True]},
     "fct_orders": {"order_id": ["o1"], "order_date": [DAY], "amount_cents": [100]},
     "fct_order_lines": {"order_line_id": ["l1"], "order_date": [DAY], "amount_cents": [100]},
     "audit_demographics": {"customer_id": pa.array([], pa.string())},

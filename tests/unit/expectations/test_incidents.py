@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from expectations.incidents import tell
+from expectations.forms import Change, Form
+from expectations.incidents import FormChange, tell
 from expectations.verdicts import Gate, RuleResult, Status, Verdict
 from ml.settings import Settings
 from ml.stores.operations import Operations, alerts, incidents
@@ -86,3 +87,40 @@ def test_the_same_verdict_twice_alerts_once(operations):
     for _ in range(2):
         tell(operations, [verdict(("a", Status.FAILED))])
     assert len(operations.rows(alerts)) == 1
+
+
+def changed(change, *rules):
+    form = Form(change, ("amount_cents is missing",), ("amount_cents",), frozenset(rules))
+    return {f"orders/{MONDAY}.1d.x": FormChange(form, ["fct_orders"]), f"orders/{TUESDAY}.1d.x": FormChange(form)}
+
+
+def test_a_changed_form_is_told_in_place_of_the_rules_that_say_the_same(operations):
+    bad = verdict(("columns_present", Status.FAILED), ("row_count", Status.FAILED))
+    tell(operations, [bad], changed(Change.BREAKING, "columns_present"))
+    assert open_ones(operations) == {
+        ("schema_changed", "orders", "form", "alert"),
+        ("gate_failed", "orders", "row_count", "alert"),
+    }
+    [told] = operations.rows(incidents, kind="schema_changed")
+    assert "What changed: amount_cents is missing. It would affect fct_orders." in told["body"]
+
+
+def test_a_changed_form_is_over_when_a_delivery_passes(operations):
+    tell(operations, [verdict(("columns_present", Status.FAILED))], changed(Change.BREAKING, "columns_present"))
+    tell(operations, [verdict(("row_count", Status.FAILED), day=TUESDAY)], changed(Change.SAME))
+    assert ("schema_changed", "orders", "form", "alert") in open_ones(operations), "it was held for something else"
+    tell(operations, [verdict(("row_count", Status.PASSED), day=TUESDAY)], changed(Change.SAME))
+    assert open_ones(operations) == set()
+
+
+def test_an_addition_is_a_warning_until_the_next_delivery_of_the_same_form(operations):
+    tell(operations, [verdict(("a", Status.PASSED))], changed(Change.ADDITIVE))
+    assert open_ones(operations) == {("schema_changed", "orders", "form_added", "warn")}
+    tell(operations, [verdict(("a", Status.PASSED), day=TUESDAY)], changed(Change.SAME))
+    assert open_ones(operations) == set()
+
+
+def test_an_effect_that_is_not_known_is_said_to_be_so():
+    form = Form(Change.BREAKING, ("amount_cents is missing",))
+    assert "not known" in FormChange(form).sentence()
+    assert "nothing that is built" in FormChange(form, []).sentence()

@@ -75,12 +75,25 @@ def test_purchases_are_those_of_the_seven_days_and_popularity_is_of_the_days_bef
         ("ann", "nothing", date(2017, 11, 21), True, 0),
         ("ann", "old", date(2017, 10, 1), True, 1),
     ]
-    lines = pd.DataFrame(rows, columns=["customer_id", "product_id", "order_date", "is_merchandise", "quantity"])
-    connection = duckdb.connect()
-    connection.register("fct_order_lines", lines)
-    found = read_purchases(connection, AS_OF, CONFIG)
+    found = read_purchases(marts_of(rows), AS_OF, CONFIG)
     assert found.bought.values.tolist() == [["ann", "eggs", False], ["ann", "milk", True]]
     assert found.popular == ["milk", "soap"]
+
+
+def marts_of(rows):
+    lines = pd.DataFrame(rows, columns=["customer_id", "product_id", "order_date", "is_merchandise", "quantity"])
+    connection = duckdb.connect()
+    connection.register("fct_order_lines", lines.assign(order_id=[f"o{number}" for number in range(len(lines))]))
+    return connection
+
+
+def test_a_guest_is_judged_by_nothing_and_makes_a_product_popular():
+    day = date(2017, 11, 18)
+    before = [("ann", "milk", day), ("bob", "milk", day), *[(None, "soap", day)] * 3]
+    after = [("ann", "milk", AS_OF), (None, "soap", AS_OF)]
+    found = read_purchases(marts_of([(*row, True, 1) for row in before + after]), AS_OF, CONFIG)
+    assert found.bought.values.tolist() == [["ann", "milk", True]]
+    assert found.popular == ["soap", "milk"], "three guests' orders are three buyers"
 
 
 def test_groups_without_demographics_are_unknown_and_that_is_expected():

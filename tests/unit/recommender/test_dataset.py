@@ -89,3 +89,30 @@ def test_the_home_store_is_that_of_most_days() -> None:
     popularity = history.store_popularity[history.home_store].toarray()
     # In s2 one customer bought p1 and one p2; nobody's home is s1.
     assert np.array_equal(popularity, [[1.0, 1.0], [1.0, 1.0]])
+
+
+def test_a_guest_is_no_customer_and_has_no_truth() -> None:
+    connection = mart_views([("a", "p1", 0), (None, "p1", 1), (None, "p2", 2), (None, "p1", 8), ("a", "p2", 8)])
+    history = read_history(connection, day(7), ANY)
+    assert list(history.customers) == ["a"]
+    assert history.count_trips.tolist() == [1]
+    assert len(history.purchases.product) == 1
+    assert read_truth(connection, day(7)).to_dict("list") == {
+        "customer_id": ["a"],
+        "product_id": ["p2"],
+        "is_repeat": [False],
+    }
+
+
+def test_each_order_of_a_guest_is_a_buyer_of_its_own() -> None:
+    connection = mart_views([("a", "p1", 0), ("a", "p1", 1), (None, "p2", 1), (None, "p2", 1), (None, "p2", 1)])
+    history = read_history(connection, day(7), HistoryConfig(catalogue_min_purchases=3))
+    assert list(history.products) == ["p2"], "three guests are three purchases, two days of one customer are two"
+    assert history.popularity.tolist() == [3.75]
+    [store] = history.store_popularity.toarray()
+    assert store.tolist() == [3.0]
+
+
+def test_guests_alone_are_nobody_to_recommend_to() -> None:
+    with pytest.raises(DataFailed, match="no purchase of merchandise before 2024-01-08"):
+        read_history(mart_views([(None, "p1", 0)]), day(7), ANY)

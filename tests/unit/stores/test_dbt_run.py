@@ -116,6 +116,12 @@ def test_errors_that_quote_values_are_withheld(finish: Any) -> None:
     assert "Conversion Error" in str(raised.value)
 
 
+def test_a_full_disk_is_named_also_where_the_text_is_withheld(finish: Any) -> None:
+    message = 'Runtime Error in model fct_orders\n  IO Error: Could not write file "x.duckdb": No space left on device'
+    with pytest.raises(ToolFailed, match=r"^model fct_orders: IO Error: No space left on device \(ENOSPC\)$"):
+        finish([result("model.shopwright.fct_orders", "error", message)])
+
+
 def test_results_of_another_run_are_not_believed(finish: Any) -> None:
     with pytest.raises(ToolFailed, match="could not start"):
         finish([result("model.shopwright.fct_orders", "success")], code=0, run="another")

@@ -93,3 +93,34 @@ def test_a_database_that_cannot_be_opened_is_the_tools_failure(tmp_path: Path) -
     run.database.write_bytes(b"not a database")
     with pytest.raises(ToolFailed, match=r"scratch\.duckdb"):
         count_held(run)
+
+
+def add(run: DbtRun, row: tuple[str, str, str]) -> None:
+    with duckdb.connect(str(run.database)) as database:
+        database.execute("set TimeZone = 'UTC'")
+        database.execute("insert into core.fct_orders values (?, ?, ?)", row)
+
+
+def test_only_parts_whose_rows_changed_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = VersionStore(tmp_path / "marts")
+    run = build(tmp_path / "build", ROW_A, ROW_C)
+    first = write_mart_parts(run, store)
+    written = []
+    write = store.write_part
+    monkeypatch.setattr(store, "write_part", lambda *part: written.append(part[:2]) or write(*part))
+    add(run, ROW_B)
+    second = write_mart_parts(run, store)
+    assert written == [("fct_orders", "2017-01")]
+    assert len(set(first) & set(second)) == len(first) - 1
+    assert set(second) == set(write_mart_parts(build(tmp_path / "whole", ROW_A, ROW_B, ROW_C), store))
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"damaged")])
+def test_a_part_that_is_gone_or_damaged_is_written_again(tmp_path: Path, damage: Any) -> None:
+    store = VersionStore(tmp_path / "marts")
+    run = build(tmp_path / "build", ROW_A)
+    parts = write_mart_parts(run, store)
+    damage(store.path_of(parts[0]))
+    fresh = VersionStore(tmp_path / "marts")
+    assert write_mart_parts(run, fresh) == parts
+    assert fresh.open_part(parts[0])

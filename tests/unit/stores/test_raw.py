@@ -78,7 +78,7 @@ def test_recent_rows_are_cut_by_event_day(raw):
 
 
 def test_counts_and_set_aside_lines_are_kept(raw):
-    line = {"order_id": "o", "rule": "r", "_batch_id": "b", "_batch_date": date(2024, 1, 1)}
+    line = {"order_id": "o", "rule": "r", "_batch_id": "b", "_batch_date": date(2024, 1, 1), "lines": 1}
     version = raw.append([accepted(1, quarantined=3, lines=[line])])
     (counts,) = raw.versions.read(version, BATCHES).to_pylist()
     assert (counts["rows_in"], counts["rows_accepted"], counts["rows_quarantined"]) == (5, 2, 3)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ml.outcomes import DataFailed
+from ml.stores.version_history import Fate, kept_versions, line_of
 from ml.stores.versions import StaleWriter, VersionStore
 
 LINEAGE = {"shop_id": "tiny"}
@@ -258,3 +259,136 @@ def test_a_damaged_manifest_of_an_older_version_does_not_stop_the_next(store):
     third = publish(store, [3], parent=second)
     assert third.number == 3
     assert store.current() == third
+
+
+def test_a_publication_that_was_killed_is_finished_under_its_own_id(store, monkeypatch):
+    first = publish(store, [1])
+    with monkeypatch.context() as patch:
+        patch.setattr(VersionStore, "_point_at", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(store, [2], parent=first)
+    aborted = store.versions()[-1]
+    assert publish(store, [2], parent=first) == aborted
+    assert store.versions() == [first, aborted]
+
+
+def _killed(*_arguments):
+    raise KeyboardInterrupt
+
+
+def test_a_version_that_never_became_current_is_told_apart_and_pruned(store, monkeypatch):
+    first = publish(store, [1])
+    with monkeypatch.context() as patch:
+        patch.setattr(VersionStore, "_point_at", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(store, [2], parent=first)
+    third = publish(store, [3], parent=first)
+    assert [(kept.version.number, kept.fate) for kept in kept_versions(store)] == [
+        (1, Fate.PUBLISHED),
+        (2, Fate.NEVER_CURRENT),
+        (3, Fate.CURRENT),
+    ]
+    store.prune(keep=2)
+    assert store.versions() == [first, third]
+
+
+def test_what_was_rolled_back_from_is_remembered_by_later_versions(store):
+    first = publish(store, [1])
+    second = publish(store, [2], parent=first)
+    store.point_to(first.id, withdrawn=[second.id])
+    third = publish(store, [3], parent=first)
+    assert [(kept.id, kept.fate) for kept in kept_versions(store)] == [
+        (first.id, Fate.PUBLISHED),
+        (second.id, Fate.WITHDRAWN),
+        (third.id, Fate.CURRENT),
+    ]
+    assert line_of(store, third) == [third, first]
+
+
+def test_a_version_with_a_damaged_part_does_not_become_current(store):
+    first = publish(store, [1])
+    second = publish(store, [2], parent=first)
+    damage(store.path_of(first.parts[0]))
+    with pytest.raises(DataFailed, match="do not match"):
+        VersionStore(store.root).point_to(first.id)
+    assert store.current() == second
+
+
+def test_a_rollback_from_another_version_than_was_looked_at_is_refused(store):
+    first = publish(store, [1])
+    second = publish(store, [2], parent=first)
+    with pytest.raises(StaleWriter, match="not current any more"):
+        store.point_to(first.id, expected_current=first.id)
+    assert store.current() == second
+
+
+def test_a_version_that_a_reader_holds_is_not_pruned_until_it_lets_go(store):
+    first = publish(store, [1])
+    descriptor = store.hold(first)
+    parent = first
+    for number in (2, 3, 4):
+        parent = publish(store, [number], parent=parent)
+    _age(store)
+    store.prune(keep=1)
+    assert store.versions() == [first, parent]
+    assert store.read(first, "orders").to_pydict() == {"number": [1]}
+    os.close(descriptor)
+    store.prune(keep=1)
+    assert store.versions() == [parent]
+    assert not store.path_of(first.parts[0]).exists()
+
+
+def test_a_removed_version_cannot_be_held(store):
+    first = publish(store, [1])
+    second = publish(store, [2], parent=first)
+    store.prune(keep=1)
+    with pytest.raises(DataFailed, match="is not kept"):
+        store.hold(first)
+    assert store.current() == second
+
+
+def test_no_part_is_pruned_while_a_writer_is_at_work(store):
+    first = publish(store, [1])
+    publish(store, [2], parent=first)
+    _age(store)
+    other = VersionStore(store.root)
+    with other.writing():
+        store.prune(keep=1)
+        assert store.path_of(first.parts[0]).exists(), "the writer may have found it in the store"
+    store.prune(keep=1)
+    assert not store.path_of(first.parts[0]).exists()
+
+
+def test_parts_that_wait_elsewhere_are_not_pruned(store):
+    version = publish(store, [1])
+    staged = store.write_part("orders", "d", rows(2))
+    stray = store.write_part("orders", "d", rows(3))
+    _age(store)
+    store.prune(keep=1, needed=lambda: [staged])
+    assert store.path_of(staged).exists()
+    assert not store.path_of(stray).exists()
+    assert store.current() == version
+
+
+def test_what_killed_writers_left_is_removed(store):
+    publish(store, [1])
+    left = [
+        store.root / "parts" / ".part-x.tmp",
+        store.root / "versions" / ".v000002-a.json.x",
+        store.root / ".CURRENT.x",
+    ]
+    for path in left:
+        path.touch()
+    store.prune(keep=5)
+    assert not any(path.exists() for path in left)
+
+
+def test_nothing_is_pruned_that_a_damaged_manifest_may_need(store):
+    first = publish(store, [1])
+    second = publish(store, [2], parent=first)
+    publish(store, [3], parent=second)
+    (store.root / "versions" / f"{first.id}.json").write_text("{")
+    _age(store)
+    store.prune(keep=1)
+    assert store.path_of(first.parts[0]).exists()
+    assert [kept.fate for kept in kept_versions(store)] == [Fate.DAMAGED, Fate.CURRENT]

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -110,6 +111,94 @@ def test_a_build_that_another_one_overtook_is_not_published(settings: Settings) 
     assert open_marts(settings).version == newer
 
 
+def test_two_builds_wait_side_by_side(settings: Settings) -> None:
+    first = stage(settings, DAY, write_rows(settings, "a"), judged=False)
+    second = stage(settings, NEXT_DAY, write_rows(settings, "a", "b"), judged=False)
+    assert (open_staged(settings, DAY)[0], open_staged(settings, NEXT_DAY)[0]) == (first, second)
+    mark_judged(settings, first)
+    with pytest.raises(DataFailed, match="has not passed"):
+        publish_staged(settings, NEXT_DAY)
+    assert publish_staged(settings, DAY).lineage["target_day"] == str(DAY)
+
+
+def test_what_was_built_again_while_it_was_judged_is_not_judged(settings: Settings) -> None:
+    opened = stage(settings, DAY, write_rows(settings, "a"), judged=False)
+    again = stage(settings, DAY, write_rows(settings, "a", "b"), judged=False)
+    with pytest.raises(ToolFailed, match="built again while it was judged"):
+        mark_judged(settings, opened)
+    assert open_staged(settings, DAY)[0] == again
+    with pytest.raises(DataFailed, match="has not passed"):
+        publish_staged(settings, DAY)
+
+
+def test_a_build_that_readers_see_below_a_later_one_is_published_already(settings: Settings) -> None:
+    """Killed after the pointer moved and before that was noted; then another day was published upon it."""
+    staged = stage(settings, DAY, write_rows(settings, "a"))
+    publish_staged(settings, DAY)
+    write_staged(settings, staged)
+    stage(settings, NEXT_DAY, write_rows(settings, "a", "b"))
+    newer = publish_staged(settings, NEXT_DAY)
+    assert publish_staged(settings, DAY) == newer
+    assert len(marts_store(settings).versions()) == 2
+
+
+def test_an_edit_that_is_taken_back_is_published_though_an_older_version_equals_it(settings: Settings) -> None:
+    for fingerprint in ("f", "edited", "f"):
+        made_of = {**lineage(DAY), "fingerprints": {"feat_customer": fingerprint}}
+        stage(settings, DAY, write_rows(settings, "a"), lineage=made_of)
+        version = publish_staged(settings, DAY)
+    assert (version.number, version.lineage["fingerprints"]) == (3, {"feat_customer": "f"})
+
+
+def test_a_reader_keeps_its_version_however_many_follow(settings: Settings) -> None:
+    stage(settings, DAY, write_rows(settings, "first"))
+    publish_staged(settings, DAY)
+    reader = open_marts(settings)
+    connection = open_marts(settings).connect()  # which is all that is left of what was opened for it
+    for number in range(4):
+        stage(settings, DAY, write_rows(settings, f"later {number}"))
+        publish_staged(settings, DAY)
+        _age_parts(settings)
+    assert connection.execute("select order_id from fct_orders").fetchall() == [("first",)]
+    with reader.connect() as again:
+        assert again.execute("select order_id from fct_orders").fetchall() == [("first",)]
+    held = reader.version.id
+    del reader
+    connection.close()
+    del connection, again
+    stage(settings, DAY, write_rows(settings, "last"))
+    publish_staged(settings, DAY)
+    with pytest.raises(DataFailed, match="is not kept"):
+        open_marts(settings, held)
+
+
+def test_a_build_that_waits_keeps_its_parts(settings: Settings) -> None:
+    waiting = stage(settings, NEXT_DAY, write_rows(settings, "waits"), judged=False)
+    abandoned = write_rows(settings, "abandoned")
+    _age_parts(settings)
+    stage(settings, DAY, write_rows(settings, "a"))
+    publish_staged(settings, DAY)
+    store = marts_store(settings)
+    assert store.path_of(waiting.parts[0]).exists()
+    assert not store.path_of(abandoned[0]).exists()
+
+
+def test_a_build_that_nobody_finished_for_a_week_is_forgotten(settings: Settings) -> None:
+    stage(settings, NEXT_DAY, write_rows(settings, "waits"))
+    path = settings.shop_dir / "warehouse" / "staged" / f"{NEXT_DAY}.json"
+    long_ago = path.stat().st_mtime - 8 * 24 * 3600
+    os.utime(path, (long_ago, long_ago))
+    with pytest.raises(DataFailed, match="no raw orders"):
+        stage_marts(settings, DAY)
+    assert not path.exists()
+
+
+def _age_parts(settings: Settings) -> None:
+    for path in (marts_store(settings).root / "parts").iterdir():
+        then = path.stat().st_mtime - 7200
+        os.utime(path, (then, then))
+
+
 def test_only_the_partition_that_was_built_can_be_judged_or_published(settings: Settings) -> None:
     with pytest.raises(ToolFailed, match="no build of 2017-11-19 waits"):
         open_staged(settings, DAY)
@@ -142,7 +231,7 @@ def test_a_build_without_raw_orders_says_so_and_leaves_nothing_staged(settings: 
     stage(settings, DAY, write_rows(settings, "a"))
     with pytest.raises(DataFailed, match=r"no raw orders up to 2017-11-19; run `shopwright ingest` first"):
         stage_marts(settings, DAY)
-    assert not (settings.shop_dir / "warehouse" / "staged.json").exists()
+    assert not (settings.shop_dir / "warehouse" / "staged" / f"{DAY}.json").exists()
 
 
 def test_a_backfilled_day_does_not_take_newer_days_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,5 +253,5 @@ def test_a_backfilled_day_does_not_take_newer_days_away(settings: Settings, monk
 
 def test_the_staged_record_holds_no_clock_time(settings: Settings) -> None:
     stage(settings, DAY, write_rows(settings, "a"))
-    content = json.loads((settings.shop_dir / "warehouse" / "staged.json").read_text())
-    assert set(content) == {"partition", "expected_parent", "parts", "lineage", "held", "judged"}
+    content = json.loads((settings.shop_dir / "warehouse" / "staged" / f"{DAY}.json").read_text())
+    assert set(content) == {"partition", "expected_parent", "parts", "lineage", "held", "judged", "published"}

@@ -1,7 +1,9 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('day', 'order_date') }}") }}
 with
 
 order_lines as (
     select * from {{ ref('int_order_lines__joined') }}
+    where {{ affected('day', 'order_date') }}
 ),
 
 final as (

@@ -1,7 +1,9 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('day', 'order_date') }}") }}
 with
 
 orders as (
     select * from {{ ref('int_orders__totalled') }}
+    where {{ affected('day', 'order_date') }}
 ),
 
 final as (

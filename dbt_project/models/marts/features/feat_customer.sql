@@ -69,7 +69,9 @@ variety as (
     from purchases
     inner join calendar on purchases.order_date = calendar.event_date
     -- The last purchase before the as-of date stands for the product, so that each counts once.
-    where purchases.next_date is null or purchases.next_date >= calendar.as_of_date
+    where
+        purchases.customer_id is not null
+        and (purchases.next_date is null or purchases.next_date >= calendar.as_of_date)
     group by purchases.customer_id, calendar.as_of_date
 ),
 

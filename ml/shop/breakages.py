@@ -1,4 +1,4 @@
-"""The ways in which a shop's files can be bad, planted in the shop of `tests/factories.py`.
+"""The ways in which a shop's files can be bad, planted in the shop of `ml/shop/generated.py`.
 
 A breakage takes the shop's folder and the day whose files it spoils, and returns how many rows it planted
 (0: the file as a whole is bad).
@@ -7,12 +7,13 @@ A breakage takes the shop's folder and the day whose files it spoils, and return
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from tests.factories import day_file
+from ml.shop.generated import day_file
 
 UNKNOWN_PRODUCT = "p-unknown"
 
@@ -26,7 +27,7 @@ def _set(table: pa.Table, column: str, values: list[object]) -> pa.Table:
     return table.set_column(position, table.schema.field(position), pa.array(values, table.schema.field(position).type))
 
 
-def _with_first(table: pa.Table, column: str, rows: int, change: Callable[[object], object]) -> pa.Table:
+def _with_first(table: pa.Table, column: str, rows: int, change: Callable[[Any], object]) -> pa.Table:
     values = table.column(column).to_pylist()
     return _set(table, column, [change(value) if index < rows else value for index, value in enumerate(values)])
 
@@ -36,7 +37,7 @@ def renamed_column(folder: Path, day: date) -> int:
     path = day_file(folder, "order_lines", day)
     columns = ["amount" if name == "amount_cents" else name for name in pq.read_schema(path).names]
     _rewrite(path, lambda table: table.rename_columns(columns))
-    return pq.read_metadata(path).num_rows
+    return int(pq.read_metadata(path).num_rows)
 
 
 def dropped_required_file(folder: Path, day: date) -> int:
@@ -88,13 +89,13 @@ def empty_batch(folder: Path, day: date) -> int:
 def all_null_column(folder: Path, day: date) -> int:
     path = day_file(folder, "order_lines", day)
     _rewrite(path, lambda table: _set(table, "amount_cents", [None] * table.num_rows))
-    return pq.read_metadata(path).num_rows
+    return int(pq.read_metadata(path).num_rows)
 
 
 def duplicated_rows(folder: Path, day: date, share: float = 0.05) -> int:
     """This share of the day's lines, at least one, comes twice, row for row."""
     path = day_file(folder, "order_lines", day)
-    count = max(1, round(share * pq.read_metadata(path).num_rows))
+    count: int = max(1, round(share * pq.read_metadata(path).num_rows))
     _rewrite(path, lambda table: pa.concat_tables([table, table.slice(0, count)]))
     return count
 
@@ -102,7 +103,7 @@ def duplicated_rows(folder: Path, day: date, share: float = 0.05) -> int:
 def late_lines(folder: Path, day: date, days_late: int = 3, share: float = 0.05) -> int:
     """Lines of `days_late` days earlier arrive only now; their order is already there."""
     earlier = day_file(folder, "order_lines", day - timedelta(days=days_late))
-    count = max(1, round(share * pq.read_metadata(earlier).num_rows))
+    count: int = max(1, round(share * pq.read_metadata(earlier).num_rows))
     late = pq.read_table(earlier).slice(0, count)
     _rewrite(earlier, lambda table: table.slice(count))
     _rewrite(day_file(folder, "order_lines", day), lambda table: pa.concat_tables([table, late]))
@@ -136,9 +137,14 @@ def negative_quantity(folder: Path, day: date, rows: int = 1) -> int:
 def euros_instead_of_cents(folder: Path, day: date) -> int:
     """All amounts of the day's lines are a hundred times too small, still whole numbers."""
     path = day_file(folder, "order_lines", day)
-    for column in ("amount_cents", "discount_cents"):
-        _rewrite(path, lambda table, name=column: _with_first(table, name, table.num_rows, lambda cents: cents // 100))
-    return pq.read_metadata(path).num_rows
+
+    def in_euros(table: pa.Table) -> pa.Table:
+        for name in ("amount_cents", "discount_cents"):
+            table = _with_first(table, name, table.num_rows, lambda cents: cents // 100)
+        return table
+
+    _rewrite(path, in_euros)
+    return int(pq.read_metadata(path).num_rows)
 
 
 BREAKAGES: dict[str, Callable[[Path, date], int]] = {
@@ -166,12 +172,3 @@ BREAKAGES: dict[str, Callable[[Path, date], int]] = {
 def break_shop(folder: Path, breakage: str, day: date) -> int:
     """Spoil a day's files in the named way; returns the number of rows planted (0: the file as a whole is bad)."""
     return BREAKAGES[breakage](folder, day)
-
-
-if __name__ == "__main__":
-    import sys
-
-    if len(sys.argv) != 4 or sys.argv[2] not in BREAKAGES:
-        sys.exit(f"usage: python -m tests.breakages FOLDER BREAKAGE DAY; breakages: {', '.join(BREAKAGES)}")
-    planted = break_shop(Path(sys.argv[1]), sys.argv[2], date.fromisoformat(sys.argv[3]))
-    print(f"{sys.argv[2]}: planted in the files of {sys.argv[3]} ({planted} rows)")

@@ -1,4 +1,4 @@
-"""A small generated shop in contract form. `tests/breakages.py` spoils it.
+"""A small generated shop in contract form. `ml/shop/breakages.py` spoils it. Its data is made up.
 
 The shop is laid out as the files source reads it: entity tables are whole files (`customers.parquet`), event
 tables have one file per arrival day (`orders/2024-01-05.parquet`). Every customer shops on two weekdays and
@@ -8,6 +8,7 @@ depend on the seed and the day only: a longer shop begins with the shorter one.
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -96,10 +97,11 @@ def _demographics(customers: int) -> list[dict[str, object]]:
 
 def _popularity(products: int) -> np.ndarray:
     weights = 1 / np.arange(1, products + 1)
-    return weights / weights.sum()
+    shares: np.ndarray = weights / weights.sum()
+    return shares
 
 
-def _habits(customers: int, products: int, seed: int) -> list[dict[str, object]]:
+def _habits(customers: int, products: int, seed: int) -> list[dict[str, Any]]:
     """Per customer: the home store, two weekdays, and favourites with their rhythm in weeks and phase."""
     random = np.random.default_rng([seed, 0])
     habits = []
@@ -117,7 +119,7 @@ def _habits(customers: int, products: int, seed: int) -> list[dict[str, object]]
 
 
 def _orders_of(
-    day: date, habits: list[dict[str, object]], products: int, seed: int
+    day: date, habits: list[dict[str, Any]], products: int, seed: int
 ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     random = np.random.default_rng([seed, day.toordinal()])
     week = day.toordinal() // 7
@@ -145,7 +147,7 @@ def _orders_of(
     return orders, lines
 
 
-def _line(order_id: str, ordered_at: datetime, product: int, random: np.random.Generator) -> dict[str, object]:
+def _line(order_id: str, ordered_at: datetime, product: int, random: np.random.Generator) -> dict[str, Any]:
     quantity = int(random.integers(1, 4))
     price = 99 + 37 * (product % 30) + 1
     discount = price // 10 if random.random() < 0.2 else 0
@@ -180,10 +182,3 @@ def _promotions(monday: date, products: int, seed: int) -> list[dict[str, object
 
 def _moment(day: date, minute: int) -> datetime:
     return datetime.combine(day, time(), tzinfo=UTC) + timedelta(minutes=minute)
-
-
-if __name__ == "__main__":
-    import sys
-
-    written = small_shop(Path(sys.argv[1]), date.fromisoformat(sys.argv[2]), int(sys.argv[3]))
-    print(f"wrote a generated shop of {sys.argv[3]} days to {written}")

@@ -1,0 +1,1 @@
+"""Where a column comes from and where it goes, and the events that tell other systems so."""
