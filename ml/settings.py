@@ -92,6 +92,18 @@ class Settings(BaseSettings):
         None, description="HTTP address that takes OpenLineage events; a file under the state folder when empty."
     )
 
+    simulate_payments: bool | None = Field(
+        None,
+        description="Lay simulated payments, chargebacks and fraud over the source's orders (made-up data, for trying "
+        "the fraud product out); none means: for The Complete Journey only, which has no payments.",
+    )
+    simulated_fraud_rate: float = Field(
+        0.007, gt=0, lt=0.2, description="Share of the orders that the simulation makes fraudulent."
+    )
+    state_url: SecretStr | None = Field(
+        None, description="Redis URL of the state store of fraud features; SQLite under the state folder when empty."
+    )
+
     keep_versions: int = Field(5, ge=2, le=1000, description="Published versions kept for rollback.")
     seed: int = Field(20171119, ge=0, description="Seed of every random step.")
 
@@ -125,6 +137,10 @@ class Settings(BaseSettings):
             except ValueError:
                 raise ValueError(f"{PREFIX}CLOSED_DAYS: expected entries such as '12-25' or 'saturday'") from None
         return self
+
+    @property
+    def simulates_payments(self) -> bool:
+        return self.source == "completejourney" if self.simulate_payments is None else self.simulate_payments
 
     @cached_property
     def shop_dir(self) -> Path:

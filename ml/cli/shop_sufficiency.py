@@ -39,6 +39,9 @@ NEEDED_FOR = {
     "interactions": "nothing yet",
     "payments": "fraud",
     "chargebacks": "fraud",
+    "refunds": "fraud",
+    "fraud_decisions": "fraud",
+    "fraud_reviews": "fraud",
     "consents": "messages",
 }
 

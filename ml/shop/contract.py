@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 
 class TableKind(StrEnum):
@@ -323,7 +323,7 @@ _TABLES = (
     Table(
         "payments",
         TableKind.EVENT,
-        "One row per attempt to pay an order.",
+        "One row per attempt to pay an order; an order is judged by its first attempt.",
         key=("payment_id",),
         event_time="attempted_at",
         columns=(
@@ -331,6 +331,15 @@ _TABLES = (
             _id("order_id", "The order paid."),
             _at("attempted_at", "When it was tried"),
             _text("instrument_hash", "Keyed hash of the card or account.", tags=_PERSONAL),
+            _text("device_hash", "Keyed hash of the device or browser.", tags=_PERSONAL),
+            _text("ip_hash", "Keyed hash of the network address.", tags=_PERSONAL),
+            _text("ip_country", "ISO 3166 country of the network address.", tags=_PERSONAL),
+            _text("shipping_address_hash", "Keyed hash of the address shipped to.", tags=_PERSONAL),
+            _text("billing_address_hash", "Keyed hash of the payer's address.", tags=_PERSONAL),
+            _text("email_domain", "What follows the @ of the customer's e-mail address."),
+            _at("account_created_at", "When the customer's account was opened", nullable=True),
+            _text("channel", "How the order was placed: web, app, store, phone."),
+            _id("terminal_id", "The point of sale.", nullable=True),
             _cents("amount_cents", "Amount"),
             _CURRENCY,
             Column("outcome", ColumnType.STRING, "How it ended.", allowed=("approved", "declined", "failed")),
@@ -347,8 +356,77 @@ _TABLES = (
             _id("order_id", "The order disputed."),
             _at("reported_at", "When the shop learnt of it"),
             _text("reason", "Reason code of the card network."),
+            Column(
+                "is_fraud",
+                ColumnType.BOOL,
+                "Whether fraud is what is claimed; false for goods not received and the like, null counts as fraud.",
+                nullable=True,
+            ),
             _cents("amount_cents", "Amount disputed"),
             _CURRENCY,
+        ),
+    ),
+    Table(
+        "refunds",
+        TableKind.EVENT,
+        "One row per refund that the shop gave; it became known at `refunded_at`.",
+        key=("refund_id",),
+        event_time="refunded_at",
+        columns=(
+            _id("refund_id", "The refund."),
+            _id("order_id", "The order refunded."),
+            _at("refunded_at", "When it was given"),
+            _text("reason", "Why; `fraud` says that the shop took the order for fraud."),
+            _cents("amount_cents", "Amount refunded"),
+            _CURRENCY,
+        ),
+    ),
+    Table(
+        "fraud_decisions",
+        TableKind.EVENT,
+        "One row per decision on an order, by Shopwright (its decision log flows back) or by what ran before it.",
+        key=("decision_id",),
+        event_time="decided_at",
+        columns=(
+            _id("decision_id", "The decision."),
+            _id("order_id", "The order decided on."),
+            _at("decided_at", "When it was decided"),
+            Column(
+                "action",
+                ColumnType.STRING,
+                "What was done.",
+                allowed=("approve", "challenge", "review", "decline"),
+            ),
+            Column("score", ColumnType.FLOAT64, "Probability of fraud.", nullable=True, minimum=0),
+            Column(
+                "would_decline",
+                ColumnType.BOOL,
+                "Whether the policy would have declined, had the order not been let through to learn its label.",
+                nullable=True,
+            ),
+            Column(
+                "propensity",
+                ColumnType.FLOAT64,
+                "Chance, at the time of the decision, that the order's label could become known; 0 for a decline.",
+                nullable=True,
+                minimum=0,
+            ),
+            _text("model_version", "The model that scored."),
+            _text("policy_version", "The policy that decided."),
+        ),
+    ),
+    Table(
+        "fraud_reviews",
+        TableKind.EVENT,
+        "One row per analyst's decision on an order; it became known at `decided_at`.",
+        key=("review_id",),
+        event_time="decided_at",
+        columns=(
+            _id("review_id", "The review."),
+            _id("order_id", "The order reviewed."),
+            _at("decided_at", "When the analyst decided"),
+            Column("verdict", ColumnType.STRING, "What the analyst found.", allowed=("fraud", "legitimate")),
+            _text("analyst", "Who decided.", tags=_PERSONAL),
         ),
     ),
     Table(

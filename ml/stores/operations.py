@@ -6,19 +6,15 @@ short, and writes are upserts on natural keys, so that a task that runs twice le
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     Column,
-    DateTime,
-    Dialect,
     Engine,
     Float,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
@@ -34,11 +30,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.schema import CreateColumn
-from sqlalchemy.types import TypeDecorator
 
 from ml.outcomes import ToolFailed
 from ml.settings import Settings, wall_clock
+from ml.stores import fraud_tables  # noqa: F401 - registers its tables
 from ml.stores.durable import exclusive_lock, storage_refusal
+from ml.stores.operational_tables import Moment, metadata
 
 _CREATE_ATTEMPTS = 5
 # What SQLite says when the system stores no bytes; PostgreSQL passes on what the system says.
@@ -49,23 +46,6 @@ _STORAGE_REFUSALS = {
     "unable to open database file": "the database file cannot be opened",
 }
 
-
-class _Moment(TypeDecorator[datetime]):
-    """An aware UTC timestamp; SQLite stores it naive, so the zone is put back on read."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-metadata = MetaData()
 
 gate_verdicts = Table(
     "gate_verdicts",
@@ -81,7 +61,7 @@ gate_verdicts = Table(
     Column("rows_published", Integer, nullable=False, default=0),
     Column("rows_quarantined", Integer, nullable=False, default=0),
     Column("rows_collapsed", Integer, nullable=False, default=0),
-    Column("judged_at", _Moment, nullable=False),
+    Column("judged_at", Moment, nullable=False),
     UniqueConstraint("gate", "object", "batch_id"),
 )
 
@@ -98,7 +78,7 @@ quarantine_entries = Table(  # the rows themselves lie in the quarantine store; 
     Column("state", String(12), nullable=False, default="open"),  # open, readmitted, discarded
     Column("rows_readmitted", Integer, nullable=False, server_default="0"),
     Column("rows_discarded", Integer, nullable=False, server_default="0"),
-    Column("first_seen_at", _Moment, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
     UniqueConstraint("table_name", "batch_id", "rule"),
 )
 
@@ -115,7 +95,7 @@ quarantine_decisions = Table(  # the audit trail: who let rows back in or gave t
     Column("readmission_batch_id", String(120)),  # the batch in which they came back
     Column("reason", Text, nullable=False),
     Column("decided_by", String(120), nullable=False),
-    Column("decided_at", _Moment, nullable=False),
+    Column("decided_at", Moment, nullable=False),
 )
 
 judgements = Table(  # every verdict in the order given, for history; `gate_verdicts` holds the last one of each batch
@@ -127,7 +107,7 @@ judgements = Table(  # every verdict in the order given, for history; `gate_verd
     Column("batch_id", String(120), nullable=False),
     Column("partition", String(10), nullable=False),
     Column("status", String(10), nullable=False),
-    Column("judged_at", _Moment, nullable=False),
+    Column("judged_at", Moment, nullable=False),
 )
 
 gate_proofs = Table(  # what the self-test of the gates found
@@ -138,7 +118,7 @@ gate_proofs = Table(  # what the self-test of the gates found
     Column("bad_input", String(120), nullable=False),
     Column("outcome", String(10), nullable=False),  # proven, failed, unknown
     Column("detail", Text, nullable=False),
-    Column("proven_at", _Moment, nullable=False),
+    Column("proven_at", Moment, nullable=False),
 )
 
 delivered_schemas = Table(  # the columns that a table was delivered with, each form once
@@ -152,7 +132,7 @@ delivered_schemas = Table(  # the columns that a table was delivered with, each 
     Column("difference", JSON, nullable=False),  # list of sentences
     Column("contract_version", Integer, nullable=False),
     Column("first_batch_id", String(120), nullable=False),
-    Column("first_seen_at", _Moment, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
     UniqueConstraint("table_name", "schema_digest"),
 )
 
@@ -164,7 +144,7 @@ feature_versions = Table(  # a published mart of features whose fingerprint chan
     Column("number", Integer, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("marts_version", String(60), nullable=False),  # the first published version that holds it
-    Column("published_at", _Moment, nullable=False),
+    Column("published_at", Moment, nullable=False),
     UniqueConstraint("feature_mart", "number"),
 )
 
@@ -177,8 +157,8 @@ rollbacks = Table(  # who made an earlier version of the marts current again, wh
     Column("to_version", String(60), nullable=False),
     Column("reason", Text, nullable=False),
     Column("decided_by", String(120), nullable=False),
-    Column("decided_at", _Moment, nullable=False),
-    Column("completed_at", _Moment),  # null: the pointer may not have moved; asking again completes it
+    Column("decided_at", Moment, nullable=False),
+    Column("completed_at", Moment),  # null: the pointer may not have moved; asking again completes it
 )
 
 quarantine_reveals = Table(  # who looked at set-aside values, and why
@@ -191,7 +171,7 @@ quarantine_reveals = Table(  # who looked at set-aside values, and why
     Column("rows", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("revealed_by", String(120), nullable=False),
-    Column("revealed_at", _Moment, nullable=False),
+    Column("revealed_at", Moment, nullable=False),
 )
 
 incidents = Table(
@@ -208,10 +188,10 @@ incidents = Table(
     Column("count", Integer, nullable=False, default=1),
     Column("opened_partition", String(10), nullable=False),
     Column("last_partition", String(10), nullable=False),
-    Column("opened_at", _Moment, nullable=False),
-    Column("last_seen_at", _Moment, nullable=False),
-    Column("reminded_at", _Moment),
-    Column("closed_at", _Moment),
+    Column("opened_at", Moment, nullable=False),
+    Column("last_seen_at", Moment, nullable=False),
+    Column("reminded_at", Moment),
+    Column("closed_at", Moment),
     Column("closed_partition", String(10)),  # the shop day whose check passed
 )
 Index(  # at most one open incident of a key, whoever opens it first
@@ -241,13 +221,13 @@ alerts = Table(  # stored first, sent afterwards
     Column("purpose", String(10), nullable=False),  # opened, worsened, reminder, closed
     Column("title", Text, nullable=False),
     Column("body", Text, nullable=False),
-    Column("created_at", _Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
     Column("delivery", String(10), nullable=False),  # pending, sent, failed, unrouted
     Column("attempts", Integer, nullable=False, default=0),
     Column("routes_done", JSON, nullable=False, default=list),  # names of the routes that took it
     Column("last_error", Text),
-    Column("next_attempt_at", _Moment),
-    Column("sent_at", _Moment),
+    Column("next_attempt_at", Moment),
+    Column("sent_at", Moment),
 )
 
 promotions = Table(
@@ -261,7 +241,7 @@ promotions = Table(
     Column("verdict", String(10), nullable=False),  # promoted, refused, unknown, rolled_back
     Column("rules", JSON, nullable=False),  # list of {rule, status, observed, threshold}
     Column("metrics", JSON, nullable=False),
-    Column("decided_at", _Moment, nullable=False),
+    Column("decided_at", Moment, nullable=False),
     UniqueConstraint("product", "challenger", "partition", "verdict"),
 )
 
@@ -276,7 +256,7 @@ monitor_states = Table(
     Column("value", Float),
     Column("threshold", Float),
     Column("detail", JSON, nullable=False),
-    Column("judged_at", _Moment, nullable=False),
+    Column("judged_at", Moment, nullable=False),
     UniqueConstraint("monitor", "object", "partition"),
 )
 

@@ -13,6 +13,7 @@ LINES = re.findall(rf"^# {PREFIX}([A-Z_]+)=(.*?)(?: +#.*)?$", TEXT, re.M)
 SET_BY_UP = {"MLFLOW_TRACKING_URI", "AIRFLOW_API_URL"}
 SHOWN_FILLED = {"source", "files_dir", "files_mapping", "source_url", "quarantine_budgets", "owners", "freshness"} | {
     "lineage_url",
+    "state_url",
     "operations_url",
     "alert_urls",
 }

@@ -11,6 +11,8 @@ from expectations.suites.arrivals.coupon_redemptions import coupon_redemptions
 from expectations.suites.arrivals.coupons import coupons
 from expectations.suites.arrivals.customers import customers
 from expectations.suites.arrivals.demographics import demographics
+from expectations.suites.arrivals.fraud_decisions import fraud_decisions
+from expectations.suites.arrivals.fraud_reviews import fraud_reviews
 from expectations.suites.arrivals.from_contract import Arrival
 from expectations.suites.arrivals.interactions import interactions
 from expectations.suites.arrivals.order_lines import order_lines
@@ -18,6 +20,7 @@ from expectations.suites.arrivals.orders import orders
 from expectations.suites.arrivals.payments import payments
 from expectations.suites.arrivals.products import products
 from expectations.suites.arrivals.promotions import promotions
+from expectations.suites.arrivals.refunds import refunds
 
 ARRIVAL_SUITES: dict[str, Callable[[Arrival], list[Expectation]]] = {
     "campaigns": campaigns,
@@ -27,10 +30,13 @@ ARRIVAL_SUITES: dict[str, Callable[[Arrival], list[Expectation]]] = {
     "coupons": coupons,
     "customers": customers,
     "demographics": demographics,
+    "fraud_decisions": fraud_decisions,
+    "fraud_reviews": fraud_reviews,
     "interactions": interactions,
     "order_lines": order_lines,
     "orders": orders,
     "payments": payments,
     "products": products,
     "promotions": promotions,
+    "refunds": refunds,
 }

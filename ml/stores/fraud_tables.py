@@ -1,0 +1,115 @@
+"""The operational record of fraud: decisions, cases to review, policies, lists, hits of rules."""
+
+from sqlalchemy import JSON, Boolean, Column, Float, Integer, String, Table, Text, UniqueConstraint
+
+from ml.stores.operational_tables import Moment, metadata
+
+decisions = Table(  # one per order; never changed once made, a later re-scoring is a row of `rescorings`
+    "fraud_decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("decision_id", String(80), nullable=False, unique=True),
+    Column("order_id", String(120), nullable=False, unique=True),
+    Column("customer_id", String(120)),
+    Column("partition", String(10), nullable=False),  # shop day of the order
+    Column("ordered_at", Moment, nullable=False),  # the order's first attempt to pay
+    Column("decided_at", Moment, nullable=False),  # shop time of the decision
+    Column("amount_cents", Integer, nullable=False),
+    Column("action", String(10), nullable=False),  # approve, challenge, review, decline
+    Column("source", String(12), nullable=False),  # model, rule, list, standin
+    Column("score", Float),  # calibrated probability of fraud; null when no model scored
+    Column("would_decline", Boolean, nullable=False),  # the policy said decline, whatever exploration made of it
+    Column("propensity", Float, nullable=False),  # chance that the label could become known
+    Column("model_version", String(120)),
+    Column("policy_version", String(120), nullable=False),
+    Column("marts_version", String(60)),
+    Column("expected_costs", JSON, nullable=False),  # action -> cents
+    Column("reasons", JSON, nullable=False),  # list of {code, text, contribution, value, usual}
+    Column("rule_trace", JSON, nullable=False),  # list of {rule, matched, action, capped}
+    Column("contributions", JSON, nullable=False),  # feature -> log-odds, with "bias"; they add up to the margin
+    Column("hint", Text),  # what would have changed the decision
+    Column("recorded_at", Moment, nullable=False),
+)
+
+shadow_decisions = Table(  # what a policy in shadow would have done
+    "fraud_shadow_decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("order_id", String(120), nullable=False),
+    Column("policy_version", String(120), nullable=False),
+    Column("partition", String(10), nullable=False),
+    Column("action", String(10), nullable=False),
+    Column("expected_cost_cents", Float, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    UniqueConstraint("order_id", "policy_version"),
+)
+
+review_cases = Table(
+    "review_cases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("order_id", String(120), nullable=False, unique=True),
+    Column("decision_id", String(80), nullable=False),
+    Column("partition", String(10), nullable=False),
+    Column("expected_saving_cents", Float, nullable=False),  # what looking at it is expected to save
+    Column("state", String(10), nullable=False),  # open, claimed, decided, expired
+    Column("claimed_by", String(120)),
+    Column("claimed_at", Moment),
+    Column("claim_expires_at", Moment),
+    Column("verdict", String(12)),  # fraud, legitimate
+    Column("decided_by", String(120)),
+    Column("decided_at", Moment),
+    Column("note", Text),
+    Column("opened_at", Moment, nullable=False),
+)
+
+policies = Table(
+    "fraud_policies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", String(120), nullable=False, unique=True),  # <name>-<sha256[:8]>
+    Column("body", Text, nullable=False),  # the YAML as submitted
+    Column("state", String(10), nullable=False),  # draft, shadow, active, retired
+    Column("submitted_by", String(120), nullable=False),
+    Column("submitted_at", Moment, nullable=False),
+)
+
+policy_changes = Table(  # the audit trail; only ever added to
+    "fraud_policy_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", String(120), nullable=False),
+    Column("from_state", String(10)),
+    Column("to_state", String(10), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed_by", String(120), nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+
+list_entries = Table(
+    "fraud_list_entries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("list_name", String(10), nullable=False),  # block, allow, watch
+    Column("entity", String(40), nullable=False),  # customer, instrument, device ...
+    Column("value", String(200), nullable=False),  # personal: masked wherever it is shown
+    Column("reason", Text, nullable=False),
+    Column("added_by", String(120), nullable=False),
+    Column("added_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("removed_by", String(120)),
+    Column("removed_at", Moment),
+)
+
+rule_hits = Table(  # what each rule matched, for its statistics and its circuit breaker
+    "fraud_rule_hits",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("rule", String(80), nullable=False),
+    Column("policy_version", String(120), nullable=False),
+    Column("order_id", String(120), nullable=False),
+    Column("ordered_at", Moment, nullable=False),
+    Column("action", String(10), nullable=False),  # what the rule asked for
+    Column("is_capped", Boolean, nullable=False),  # its circuit breaker stood open, so it was not done
+    UniqueConstraint("rule", "policy_version", "order_id"),
+)
