@@ -35,7 +35,7 @@ demo: setup ## the same with two replayed days; exits when done, non-zero if a s
 	@$(BIN)/shopwright demo
 
 test: setup ## unit, contract, behaviour, integration and end-to-end tests
-	@$(BIN)/pytest -m "not full"
+	@$(BIN)/pytest -m "not full" -n 2 --dist loadfile
 
 test-full: setup ## the same with more seeds
 	@$(BIN)/pytest
