@@ -29,6 +29,7 @@ decisions = Table(  # one per order; never changed once made, a later re-scoring
     Column("contributions", JSON, nullable=False),  # feature -> log-odds, with "bias"; they add up to the margin
     Column("hint", Text),  # what would have changed the decision
     Column("recorded_at", Moment, nullable=False),
+    Column("expected_saving_cents", Float),  # what this action is expected to save; null: taken from the costs
 )
 
 shadow_decisions = Table(  # what a policy in shadow would have done
@@ -61,6 +62,18 @@ review_cases = Table(
     Column("decided_at", Moment),
     Column("note", Text),
     Column("opened_at", Moment, nullable=False),
+    Column("recorded_at", Moment),  # wall clock of the verdict; `decided_at` is shop time, as a label's is
+)
+
+review_events = Table(  # the audit trail: who did what with a case, when; only ever added to
+    "review_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("order_id", String(120), nullable=False),
+    Column("event", String(10), nullable=False),  # opened, claimed, released, decided, expired
+    Column("by", String(120)),  # null: the platform itself
+    Column("note", Text),
+    Column("happened_at", Moment, nullable=False),  # wall clock
 )
 
 policies = Table(
