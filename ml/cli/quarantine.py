@@ -1,7 +1,5 @@
 """The rows that the arrival gate set aside, and their way back."""
 
-import os
-import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
+from ml.cli.person import acting_person
 from ml.cli.tables import print_table
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
@@ -89,7 +88,7 @@ def show_rows(table: str, batch: str | None, rule: str | None, limit: int, revea
         raise click.UsageError(f"nothing of {table} is in quarantine under that; see `shopwright quarantine list`")
     for entry in entries:
         key = (table, entry["batch_id"], entry["rule"])
-        rows = store.reveal(*key, reason=str(reason).strip(), who=_who()) if reveal else store.masked(*key)
+        rows = store.reveal(*key, reason=str(reason).strip(), who=acting_person()) if reveal else store.masked(*key)
         states = EntryDesk(settings, EntryKey(*key)).row_states()
         click.echo(f"\n{entry['batch_id']} · {entry['rule']} · {entry['reason']} · {rows.num_rows:,} rows")
         _print_rows(rows.slice(0, limit), states)
@@ -241,12 +240,7 @@ def _desk(table: str, batch: str, rule: str) -> EntryDesk:
 def _sign(reason: str, by: str | None) -> Signature:
     if not reason.strip():
         raise click.UsageError("--reason must say why; it is kept in the audit trail")
-    return Signature(reason.strip(), (by or "").strip() or _who())
-
-
-def _who() -> str:
-    """The operating system's name of who runs the command."""
-    return pwd.getpwuid(os.getuid()).pw_name
+    return Signature(reason.strip(), acting_person(by))
 
 
 def _print_counts(*counts: tuple[int, str]) -> None:

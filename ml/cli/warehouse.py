@@ -1,13 +1,12 @@
 """Building the marts, judging them, and publishing them as a version."""
 
-import os
-import pwd
 from datetime import date, datetime
 from typing import Any
 
 import click
 
 from ml.alerts.incidents import close_incident, open_incident
+from ml.cli.person import acting_person
 from ml.cli.step_verdicts import recorded
 from ml.cli.tables import print_table
 from ml.cli.warehouse_diff import diff
@@ -245,7 +244,7 @@ def rollback(to_version: str | None, reason: str, by: str | None, dry_run: bool)
         plan = plan_rollback(settings, to_version)
         click.echo(f"readers would see {plan.after.id} instead of {plan.before.id}; nothing was done")
         return
-    plan = roll_back(settings, to_version, reason=reason, by=by or pwd.getpwuid(os.getuid()).pw_name)
+    plan = roll_back(settings, to_version, reason=reason, by=acting_person(by))
     click.echo(f"readers see {plan.after.id}, up to {plan.after.lineage['target_day']}")
     if plan.is_done:
         click.echo("nothing had to be moved")

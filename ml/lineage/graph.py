@@ -1,7 +1,7 @@
 """The graph of columns: raw tables, dbt models, features, feature services, model products and reports."""
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -93,25 +93,11 @@ class Graph:
 
     def all_below(self, refs: Iterable[Ref]) -> set[Ref]:
         """Everything that some columns have a part in, themselves included."""
-        found: set[Ref] = set()
-        waiting = list(refs)
-        while waiting:
-            ref = waiting.pop()
-            if ref not in found:
-                found.add(ref)
-                waiting += self.below(ref)
-        return found
+        return _closure(refs, self.below)
 
     def all_above(self, refs: Iterable[Ref]) -> set[Ref]:
         """Everything that has a part in some columns, themselves included."""
-        found: set[Ref] = set()
-        waiting = list(refs)
-        while waiting:
-            ref = waiting.pop()
-            if ref not in found:
-                found.add(ref)
-                waiting += self.above(ref)
-        return found
+        return _closure(refs, self.above)
 
     def datasets_above(self, dataset: str) -> list[str]:
         """Datasets that one is made from directly, in the order of the graph."""
@@ -173,3 +159,14 @@ class Graph:
 
 
 _KEPT_KINDS = (DatasetKind.RAW, DatasetKind.MODEL, DatasetKind.MART)
+
+
+def _closure(refs: Iterable[Ref], next_to: Callable[[Ref], Iterable[Ref]]) -> set[Ref]:
+    found: set[Ref] = set()
+    waiting = list(refs)
+    while waiting:
+        ref = waiting.pop()
+        if ref not in found:
+            found.add(ref)
+            waiting += next_to(ref)
+    return found

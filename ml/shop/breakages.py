@@ -4,7 +4,7 @@ A breakage takes the shop's folder and the day whose files it spoils, and return
 (0: the file as a whole is bad).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,27 @@ from ml.shop.generated import day_file
 UNKNOWN_PRODUCT = "p-unknown"
 
 
-def _rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Replace a Parquet file by its changed rows."""
     pq.write_table(change(pq.read_table(path)), path)
 
 
-def _set(table: pa.Table, column: str, values: list[object]) -> pa.Table:
-    position = table.schema.get_field_index(column)
-    return table.set_column(position, table.schema.field(position), pa.array(values, table.schema.field(position).type))
+def with_column(rows: pa.Table, column: str, values: Sequence[object], kind: pa.DataType | None = None) -> pa.Table:
+    """The rows with one column's values replaced; of its own type unless another is given."""
+    position = rows.schema.get_field_index(column)
+    return rows.set_column(position, column, pa.array(values, kind or rows.schema.field(position).type))
 
 
 def _with_first(table: pa.Table, column: str, rows: int, change: Callable[[Any], object]) -> pa.Table:
     values = table.column(column).to_pylist()
-    return _set(table, column, [change(value) if index < rows else value for index, value in enumerate(values)])
+    return with_column(table, column, [change(value) if index < rows else value for index, value in enumerate(values)])
 
 
 def renamed_column(folder: Path, day: date) -> int:
     """`amount_cents` of the day's lines is called `amount`."""
     path = day_file(folder, "order_lines", day)
     columns = ["amount" if name == "amount_cents" else name for name in pq.read_schema(path).names]
-    _rewrite(path, lambda table: table.rename_columns(columns))
+    rewrite(path, lambda table: table.rename_columns(columns))
     return int(pq.read_metadata(path).num_rows)
 
 
@@ -82,13 +84,13 @@ def csv_wrong_delimiter(folder: Path, day: date) -> int:
 def empty_batch(folder: Path, day: date) -> int:
     """The day's order and line files have their columns and no row."""
     for table in ("orders", "order_lines"):
-        _rewrite(day_file(folder, table, day), lambda rows: rows.slice(0, 0))
+        rewrite(day_file(folder, table, day), lambda rows: rows.slice(0, 0))
     return 0
 
 
 def all_null_column(folder: Path, day: date) -> int:
     path = day_file(folder, "order_lines", day)
-    _rewrite(path, lambda table: _set(table, "amount_cents", [None] * table.num_rows))
+    rewrite(path, lambda table: with_column(table, "amount_cents", [None] * table.num_rows))
     return int(pq.read_metadata(path).num_rows)
 
 
@@ -96,7 +98,7 @@ def duplicated_rows(folder: Path, day: date, share: float = 0.05) -> int:
     """This share of the day's lines, at least one, comes twice, row for row."""
     path = day_file(folder, "order_lines", day)
     count: int = max(1, round(share * pq.read_metadata(path).num_rows))
-    _rewrite(path, lambda table: pa.concat_tables([table, table.slice(0, count)]))
+    rewrite(path, lambda table: pa.concat_tables([table, table.slice(0, count)]))
     return count
 
 
@@ -105,32 +107,32 @@ def late_lines(folder: Path, day: date, days_late: int = 3, share: float = 0.05)
     earlier = day_file(folder, "order_lines", day - timedelta(days=days_late))
     count: int = max(1, round(share * pq.read_metadata(earlier).num_rows))
     late = pq.read_table(earlier).slice(0, count)
-    _rewrite(earlier, lambda table: table.slice(count))
-    _rewrite(day_file(folder, "order_lines", day), lambda table: pa.concat_tables([table, late]))
+    rewrite(earlier, lambda table: table.slice(count))
+    rewrite(day_file(folder, "order_lines", day), lambda table: pa.concat_tables([table, late]))
     return count
 
 
 def future_timestamps(folder: Path, day: date, rows: int = 1) -> int:
     path = day_file(folder, "order_lines", day)
-    _rewrite(path, lambda table: _with_first(table, "ordered_at", rows, lambda at: at + timedelta(days=400)))
+    rewrite(path, lambda table: _with_first(table, "ordered_at", rows, lambda at: at + timedelta(days=400)))
     return rows
 
 
 def unknown_product(folder: Path, day: date, rows: int = 1) -> int:
     path = day_file(folder, "order_lines", day)
-    _rewrite(path, lambda table: _with_first(table, "product_id", rows, lambda _: UNKNOWN_PRODUCT))
+    rewrite(path, lambda table: _with_first(table, "product_id", rows, lambda _: UNKNOWN_PRODUCT))
     return rows
 
 
 def zero_quantity(folder: Path, day: date, rows: int = 1) -> int:
     path = day_file(folder, "order_lines", day)
-    _rewrite(path, lambda table: _with_first(table, "quantity", rows, lambda _: 0.0))
+    rewrite(path, lambda table: _with_first(table, "quantity", rows, lambda _: 0.0))
     return rows
 
 
 def negative_quantity(folder: Path, day: date, rows: int = 1) -> int:
     path = day_file(folder, "order_lines", day)
-    _rewrite(path, lambda table: _with_first(table, "quantity", rows, lambda _: -2.0))
+    rewrite(path, lambda table: _with_first(table, "quantity", rows, lambda _: -2.0))
     return rows
 
 
@@ -143,7 +145,7 @@ def euros_instead_of_cents(folder: Path, day: date) -> int:
             table = _with_first(table, name, table.num_rows, lambda cents: cents // 100)
         return table
 
-    _rewrite(path, in_euros)
+    rewrite(path, in_euros)
     return int(pq.read_metadata(path).num_rows)
 
 

@@ -83,18 +83,22 @@ def storage_named(store: str) -> Iterator[None]:
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold an advisory lock; the kernel frees it when the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _locked(path, fcntl.LOCK_EX):
         yield
 
 
 @contextmanager
 def shared_lock(path: Path) -> Iterator[None]:
     """Hold an advisory lock that others may share; it waits for an exclusive one."""
+    with _locked(path, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, operation: int) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+        fcntl.flock(file, operation)
         yield
 
 

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from ml.cli.selftest.bench import DAY, Bench
 from ml.cli.selftest.judging import proof_of, rule_kind
 from ml.cli.selftest.proofs import SWITCHED_OFF, Proof, Walk, Walked
-from ml.cli.selftest.spoiling import rewrite, with_column
-from ml.shop.breakages import as_csv
+from ml.shop.breakages import as_csv, rewrite, with_column
 from ml.shop.contract import CONTRACT
 from ml.shop.generated import day_file, write_rows
 from ml.stores.operations import gate_verdicts, incidents, quarantine_entries

@@ -14,9 +14,10 @@ from ml.cli.selftest.arrival_rows import BAD_ROWS, prove_rows, prove_rows_switch
 from ml.cli.selftest.bench import DAY, Bench
 from ml.cli.selftest.judging import BlockingGate
 from ml.cli.selftest.proofs import BadInput, Proof, Walk
-from ml.cli.selftest.spoiling import rewrite, with_all, with_column
+from ml.cli.selftest.spoiling import with_all
 from ml.cli.selftest.switches import verdicts_pass
 from ml.shop import breakages
+from ml.shop.breakages import rewrite, with_column
 from ml.shop.generated import day_file
 
 LAND, GATE = "shop_ingest.land_days", "shop_ingest.gate_arrivals"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ml.cli.selftest.spoiling import rewrite, with_column
 from ml.settings import PREFIX, Settings
+from ml.shop.breakages import rewrite, with_column
 from ml.shop.generated import small_shop
 from ml.stores import registry
 from ml.stores.online_features import watermark

@@ -15,8 +15,9 @@ from ml.cli.selftest.dbt_tests import ingest_day
 from ml.cli.selftest.judging import BlockingGate
 from ml.cli.selftest.marts import PUBLISH
 from ml.cli.selftest.proofs import BadInput, Walk
-from ml.cli.selftest.spoiling import Change, with_column, with_first
+from ml.cli.selftest.spoiling import Change, with_first
 from ml.cli.selftest.stages import must_pass
+from ml.shop.breakages import with_column
 from ml.stores import online_features
 from ml.stores.feast_repo import online_path
 from ml.stores.warehouse import marts_store, open_marts
