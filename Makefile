@@ -11,7 +11,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 export FEAST_USAGE := False
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup up demo test test-full lint bench bench-lifecycle bench-data bench-recommender docs clean
+.PHONY: help setup up demo test test-full lint bench bench-lifecycle bench-data bench-recommender bench-fraud docs clean
 
 help: ## show the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -47,7 +47,7 @@ lint: setup ## ruff, mypy, import-linter, sqlfluff
 	@$(BIN)/sqlfluff lint dbt_project/models
 	@$(BIN)/sqlfluff lint --templater placeholder feature_repo/pairs
 
-bench: bench-lifecycle bench-data bench-recommender ## all benchmarks
+bench: bench-lifecycle bench-data bench-recommender bench-fraud ## all benchmarks
 
 bench-lifecycle: setup ## time and size of each stage -> benchmarks/results/lifecycle.json
 	@$(BIN)/python benchmarks/bench_lifecycle.py
@@ -57,6 +57,9 @@ bench-data: setup ## landing to published marts at 1, 3 and 10 times the default
 
 bench-recommender: setup ## next-week protocol against the baselines -> benchmarks/results/recommender.json
 	@$(BIN)/python benchmarks/bench_recommender.py
+
+bench-fraud: setup ## the fraud model against its baselines, rules and the attainable; features of 1.5 M payments -> benchmarks/results/fraud*.json
+	@$(BIN)/python benchmarks/bench_fraud_features.py && $(BIN)/python benchmarks/bench_fraud.py
 
 docs: setup ## write the generated pages of docs/
 	@$(BIN)/python -m ml.shop.contract_page && $(BIN)/python -m ml.embedded.dags_page
