@@ -7,7 +7,8 @@ instrument, network or address, and no payment ever fails. Nothing of Shopwright
 
 1. Amounts above 220.00 are fraud, always.
 2. Every day two terminals are compromised: all that is paid there in the next 28 days is fraud.
-3. Every day three customers are compromised: a third of what they pay in the next 14 days is five times as much, and fraud.
+3. Every day three customers are compromised: a third of what they pay in the next 14 days is five times as
+   much, and fraud.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class HandbookConfig:
 
 
 def make_payments(config: HandbookConfig) -> pd.DataFrame:
-    """Payments in order of time: order_id, customer_id, terminal_id, attempted_at, amount_cents, scenario (0 is none)."""
+    """Payments in order of time, with their scenario: 0 is none."""
     generator = np.random.default_rng(config.seed)
     payments = _normal_payments(config, generator)
     amount = payments["amount"].to_numpy().copy()

@@ -35,7 +35,7 @@ class BuiltMarts:
         ).fetchall()
         for schema, name in schemas:
             if name in MARTS:
-                connection.execute(f'create or replace temp view "{name}" as select * from "{schema}"."{name}"')
+                connection.table(f"{schema}.{name}").create_view(name)
         return connection
 
 
