@@ -19,7 +19,7 @@ from expectations.history import history_before, recent_values
 from expectations.incidents import FormChange, change_key, tell
 from expectations.marts import judge_staged
 from expectations.model_inputs import judge_training_set
-from expectations.suites.model_inputs.recommender import ModelInputConfig
+from expectations.suites.model_inputs.facts import ModelInputConfig
 from expectations.verdicts import Gate, RuleResult, Status, Verdict, record
 from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import Settings

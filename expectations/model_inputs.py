@@ -10,19 +10,17 @@ import pandas as pd
 from expectations.marts import judge_frames
 from expectations.profile import profile_columns
 from expectations.suites.measured import COLUMNS, FACTS, with_limits
-from expectations.suites.model_inputs.recommender import (
+from expectations.suites.model_inputs import MODEL_INPUT_SUITES
+from expectations.suites.model_inputs.facts import (
     AUDIT_COLUMNS,
-    CUSTOMERS,
     DUPLICATES,
     LABEL_CLASSES,
     LABEL_SHARE,
     LABEL_STRANGERS,
-    LABEL_WEEKS,
     LARGEST_NULL_SHARE,
     MISSING_COLUMNS,
     ROWS,
     ModelInputConfig,
-    recommender,
 )
 from expectations.verdicts import Gate, RuleResult, Status, Verdict
 from ml.shop.contract import CONTRACT, Tag
@@ -54,23 +52,22 @@ def judge_training_set(rows: pd.DataFrame | Path, config: ModelInputConfig, part
         missing = [name for name in needed if name not in present]
         forbidden = sorted((audit_only_columns() | set(config.forbidden)) & set(present))
         if missing:
-            return _verdict(partition, version, _structure(missing, forbidden), 0)
+            return _verdict(config, partition, version, _structure(missing, forbidden), 0)
         profile = profile_columns(connection, _RELATION, nan_is_missing=True, columns=config.features)
         facts = _facts(connection, config, profile, forbidden)
-    rules = judge_frames({FACTS: facts, COLUMNS: with_limits(profile, {})}, recommender(config))
-    return _verdict(partition, version, _with_names(rules, forbidden), int(facts[ROWS].iloc[0]))
+    rules = judge_frames({FACTS: facts, COLUMNS: with_limits(profile, {})}, MODEL_INPUT_SUITES[config.product](config))
+    return _verdict(config, partition, version, _with_names(rules, forbidden), int(facts[ROWS].iloc[0]))
 
 
 def _facts(
     connection: duckdb.DuckDBPyConnection, config: ModelInputConfig, profile: pd.DataFrame, forbidden: list[str]
 ) -> pd.DataFrame:
-    key = ", ".join(f'"{name}"' for name in (*config.key, config.cut))
+    key = ", ".join(f'"{name}"' for name in (*config.key, *([config.cut] if config.has_cuts else [])))
     query = f"""
         select
             count(*) as {ROWS},
             count(*) - (select count(*) from (select distinct {key} from {_RELATION})) as {DUPLICATES},
-            count(distinct "{config.key[0]}") as {CUSTOMERS},
-            count(distinct "{config.cut}") as {LABEL_WEEKS},
+            {_own_facts(config)}
             count(*) filter (coalesce("{config.label}" not in (0, 1), true)) as {LABEL_STRANGERS},
             count(distinct "{config.label}") filter ("{config.label}" in (0, 1)) as {LABEL_CLASSES},
             coalesce(avg("{config.label}"::double), 0) as {LABEL_SHARE}
@@ -85,6 +82,12 @@ def _facts(
             LARGEST_NULL_SHARE: float(supplied["null_share"].max()) if len(supplied) else 0.0,
         }
     )
+
+
+def _own_facts(config: ModelInputConfig) -> str:
+    """What only this product's training set has, as terms of a select list."""
+    names = {"key": config.key[0], "cut": config.cut, "end": getattr(config, "end", "")}
+    return " ".join(f"{term.format(**names)} as {name}," for name, term in config.facts.items())
 
 
 def _structure(missing: list[str], forbidden: list[str]) -> list[RuleResult]:
@@ -105,6 +108,6 @@ def _with_names(rules: list[RuleResult], forbidden: list[str]) -> list[RuleResul
     ]
 
 
-def _verdict(partition: date, version: str, rules: list[RuleResult], rows: int) -> Verdict:
-    verdict = Verdict(Gate.MODEL_INPUTS, "recommender", version, partition, tuple(rules), rows_in=rows)
+def _verdict(config: ModelInputConfig, partition: date, version: str, rules: list[RuleResult], rows: int) -> Verdict:
+    verdict = Verdict(Gate.MODEL_INPUTS, config.product, version, partition, tuple(rules), rows_in=rows)
     return replace(verdict, rows_published=rows) if verdict.status is Status.PASSED else verdict

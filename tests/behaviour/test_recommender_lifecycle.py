@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from ml.cli import recommender
-from ml.cli.recommender.challenge import challenge_path
+from ml.cli.promotion import challenge_path
 from ml.cli.recommender.inputs import recommendations_store
 from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.features import FEATURES
@@ -146,7 +146,7 @@ def test_the_first_champion_is_the_best_baseline_and_the_ranker_its_challenger(
 def test_a_refused_challenge_leaves_the_champion_and_tells_operators(
     settings: Settings, done: dict[str, dict[str, Any]]
 ) -> None:
-    path = challenge_path(settings, LAST_DAY)
+    path = challenge_path(settings, "recommender", LAST_DAY)
     challenge = json.loads(path.read_text()) | {"challenger": "recommender-2024-02-11-00000000"}
     before = registry.champion(settings, "recommender")
     assert before is not None
@@ -166,7 +166,7 @@ def test_a_refused_challenge_leaves_the_champion_and_tells_operators(
 
 
 def test_deciding_against_a_champion_that_has_changed_is_refused(settings: Settings) -> None:
-    path = challenge_path(settings, LAST_DAY)
+    path = challenge_path(settings, "recommender", LAST_DAY)
     challenge = json.loads(path.read_text())
     path.write_text(json.dumps(challenge | {"champion": "somebody", "challenger": "else", "first_champion": None}))
     with pytest.raises(ToolFailed, match="the champion has changed"):

@@ -1,8 +1,6 @@
 """A challenger: trained on past weeks, judged with the champion and all baselines on the newest ones."""
 
 import io
-import json
-import math
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,23 +8,19 @@ from typing import Any
 
 import pandas as pd
 
+from ml.cli.feature_changes import changed_features
+from ml.cli.promotion import finite, store_challenge, stored_challenge
 from ml.cli.recommender.inputs import (
     PRODUCT,
     FeastFeed,
     as_recommender,
-    changed_features,
     configuration,
     customer_groups,
-    training_store,
+    used_fingerprints,
 )
 from ml.cli.recommender.record import record_training
-from ml.cli.recommender.training import (
-    PROMOTION_ROWS,
-    REFERENCE_ROWS,
-    TRAINING_ROWS,
-    find_training_set,
-    require_passed_gate,
-)
+from ml.cli.recommender.training import PROMOTION_ROWS, REFERENCE_ROWS, TRAINING_ROWS
+from ml.cli.training_sets import find_training_set, require_passed_gate, training_store
 from ml.evaluation.promotion import Contender, PromotionConfig, best, measure_challenge
 from ml.evaluation.ranking_metrics import Judged, K
 from ml.recommender.baselines import all_baselines
@@ -37,8 +31,7 @@ from ml.recommender.score import best_per_customer
 from ml.recommender.train import fit
 from ml.settings import Settings, get_settings
 from ml.stores import mlflow_tracking, registry
-from ml.stores.bundles import MODEL, REFERENCE, ModelBundle, product_dir, save_bundle
-from ml.stores.durable import write_durably
+from ml.stores.bundles import MODEL, REFERENCE, ModelBundle, save_bundle
 from ml.stores.versions import Version
 from ml.stores.warehouse import Marts, open_marts
 
@@ -74,11 +67,11 @@ def train_challenger(partition: date) -> dict[str, Any]:
         ToolFailed: There is no training set of this day, or MLflow is down.
     """
     settings = get_settings()
-    version = find_training_set(settings, partition)
-    require_passed_gate(settings, version)
+    version = find_training_set(settings, PRODUCT, partition)
+    require_passed_gate(settings, PRODUCT, version)
     marts = open_marts(settings, version.lineage["marts_version"])
     config = configuration(settings)
-    store = training_store(settings)
+    store = training_store(settings, PRODUCT)
     training = store.read(version, TRAINING_ROWS).to_pandas()
     ranker = Ranker(fit(training, FEATURES, config.ranker, config.seed), config, FeastFeed(settings, marts))
     del training
@@ -88,7 +81,7 @@ def train_challenger(partition: date) -> dict[str, Any]:
     reference = ranker.score_candidates(store.read(version, REFERENCE_ROWS).to_pandas())
     bundle = _save_ranker(settings, ranker, version, trial, sample_rows(reference, config.sampled_rows, config.seed))
     groups = customer_groups(marts)
-    challenge = _stored_challenge(settings, partition, bundle) or _challenge(
+    challenge = stored_challenge(settings, partition, bundle) or _challenge(
         settings, partition, bundle, champion, trial, groups, version
     )
     milliseconds = record_training(
@@ -128,7 +121,7 @@ def _try(ranker: Ranker, rival: Ranker | None, marts: Marts, promotion: pd.DataF
 
 def _comparable_ranker(settings: Settings, marts: Marts, champion: ModelBundle | None) -> Ranker | None:
     """The champion as a ranker on these features; None for a baseline, or when its features have changed."""
-    if champion is None or champion.kind != "ranker" or changed_features(settings, marts, champion):
+    if champion is None or champion.kind != "ranker" or changed_features(champion, used_fingerprints(settings, marts)):
         return None
     if tuple(champion.manifest["features"]) != FEATURES:
         return None
@@ -182,29 +175,8 @@ def _manifest(version: Version, trial: Trial) -> dict[str, Any]:
         "training_cuts": lineage["training_cuts"],
         "promotion_cuts": lineage["promotion_cuts"],
         "config": lineage["config"],
-        "metrics": _finite(metrics),
+        "metrics": finite(metrics),
     }
-
-
-def _finite(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Without figures that are not defined, such as the explore part of customers who bought nothing new."""
-    return {
-        name: {key: value for key, value in summary.items() if math.isfinite(value)}
-        for name, summary in metrics.items()
-    }
-
-
-def challenge_path(settings: Settings, partition: date) -> Path:
-    """Where the measurements of a day's challenge wait for the decision."""
-    return product_dir(settings, PRODUCT) / "challenges" / f"{partition}.json"
-
-
-def _stored_challenge(settings: Settings, partition: date, bundle: ModelBundle) -> dict[str, Any] | None:
-    path = challenge_path(settings, partition)
-    if not path.exists():
-        return None
-    stored: dict[str, Any] = json.loads(path.read_bytes())
-    return stored if stored["challenger"] == bundle.version else None
 
 
 def _challenge(
@@ -230,16 +202,17 @@ def _challenge(
         groups,
         PromotionConfig(seed=settings.seed),
     )
-    challenge = {
-        "challenger": bundle.version,
-        "champion": champion.version,
-        "first_champion": first.version if first else None,
-        "opponent": opponent.name,
-        "measured": measured.as_dict(),
-        "metrics": _finite(trial.metrics()),
-    }
-    write_durably(challenge_path(settings, partition), json.dumps(challenge, indent=1).encode())
-    return challenge
+    return store_challenge(
+        settings,
+        partition,
+        bundle,
+        champion,
+        is_first=first is not None,
+        opponent=opponent.name,
+        best_baseline=trial.baseline,
+        measured=measured.as_dict(),
+        metrics=trial.metrics(),
+    )
 
 
 def _opponent(champion: ModelBundle, trial: Trial) -> Contender:

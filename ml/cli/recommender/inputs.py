@@ -1,12 +1,11 @@
 """What the recommender's steps share: its feed of features, its model bundles as recommenders, its configuration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from ml.outcomes import DataFailed, ToolFailed
+from ml.outcomes import DataFailed
 from ml.recommender.baselines import SCORERS, Baseline
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.dataset import History
@@ -23,7 +22,7 @@ from ml.recommender.ranker import Ranker
 from ml.settings import Settings
 from ml.stores.bundles import ModelBundle, load_booster
 from ml.stores.features import MOMENT, PAIR_FINGERPRINT, feature_fingerprints, historical_features, pair_sql
-from ml.stores.versions import Part, StaleWriter, Version, VersionStore
+from ml.stores.versions import VersionStore
 from ml.stores.warehouse import Marts
 
 PRODUCT = "recommender"
@@ -33,29 +32,8 @@ def configuration(settings: Settings) -> RecommenderConfig:
     return RecommenderConfig(seed=settings.seed)
 
 
-def training_store(settings: Settings) -> VersionStore:
-    return VersionStore(settings.shop_dir / "training")
-
-
 def recommendations_store(settings: Settings) -> VersionStore:
     return VersionStore(settings.shop_dir / "recommendations")
-
-
-def publish_over_current(
-    settings: Settings, store: VersionStore, parts: Sequence[Part], lineage: dict[str, Any]
-) -> Version:
-    """Publish and prune. Publishing what is already current changes nothing.
-
-    Raises:
-        ToolFailed: Somebody else published at the same moment.
-    """
-    current = store.current()
-    try:
-        version = store.publish(parts, lineage, current.id if current else None)
-    except StaleWriter as error:
-        raise ToolFailed(f"{error}; run the step again") from error
-    store.prune(settings.keep_versions)
-    return version
 
 
 @dataclass(frozen=True)
@@ -85,13 +63,6 @@ def used_fingerprints(settings: Settings, marts: Marts) -> dict[str, str]:
     used = [(mart, column) for mart, features in columns.items() for column in features.values()]
     fingerprints = {f"{mart}.{column}": known.get(f"{mart}.{column}", known[mart]) for mart, column in used}
     return {**fingerprints, PAIR_FINGERPRINT: known[PAIR_FINGERPRINT]}
-
-
-def changed_features(settings: Settings, marts: Marts, bundle: ModelBundle) -> list[str]:
-    """Features that are no longer what the model was trained on; a baseline uses none."""
-    now = used_fingerprints(settings, marts)
-    trained_on: dict[str, str] = dict(bundle.manifest["fingerprints"])
-    return sorted(name for name, fingerprint in trained_on.items() if now.get(name) != fingerprint)
 
 
 def as_recommender(

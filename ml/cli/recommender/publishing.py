@@ -4,32 +4,26 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
-from ml.alerts.incidents import close_incident, open_incident
+from ml.cli.feature_changes import refuse_changed_features
 from ml.cli.recommender.inputs import (
     PRODUCT,
     as_recommender,
-    changed_features,
     configuration,
-    publish_over_current,
     recommendations_store,
+    used_fingerprints,
 )
-from ml.outcomes import DataFailed
+from ml.cli.training_sets import as_arrow, publish_over_current
 from ml.recommender.dataset import read_history
 from ml.recommender.ranker import sample_rows
 from ml.settings import Settings, get_settings
 from ml.stores import registry
 from ml.stores.bundles import ModelBundle
-from ml.stores.operations import Operations
 from ml.stores.versions import Version
 from ml.stores.warehouse import Marts, open_marts
 
 RECOMMENDATIONS = "recommendations"
 SCORED_SAMPLE = "scored_sample"
-
-_NAMED_AT_MOST = 5
-_INCIDENT: dict[str, Any] = {"kind": "feature_changed", "object": PRODUCT, "rule": "feature_fingerprints"}
 
 
 def publish_recommendations(partition: date) -> dict[str, Any]:
@@ -43,7 +37,8 @@ def publish_recommendations(partition: date) -> dict[str, Any]:
     if bundle is None:
         return {"partition": partition.isoformat(), "skipped": "there is no champion yet"}
     marts = open_marts(settings)
-    _check_fingerprints(settings, marts, bundle, partition)
+    now = used_fingerprints(settings, marts)
+    refuse_changed_features(settings, bundle, now, partition, "The last published recommendations stay.")
     rows, sample = _recommend(settings, marts, bundle)
     version = _publish(settings, marts, bundle, rows, sample)
     return {
@@ -55,26 +50,6 @@ def publish_recommendations(partition: date) -> dict[str, Any]:
         "rows": len(rows),
         "sources": {str(name): int(count) for name, count in rows["source"].value_counts().items()},
     }
-
-
-def _check_fingerprints(settings: Settings, marts: Marts, bundle: ModelBundle, partition: date) -> None:
-    operations = Operations.from_settings(settings)
-    changed = changed_features(settings, marts, bundle)
-    if not changed:
-        close_incident(operations, **_INCIDENT, partition=partition)
-        return
-    more = f" and {len(changed) - _NAMED_AT_MOST} more" if len(changed) > _NAMED_AT_MOST else ""
-    names = ", ".join(changed[:_NAMED_AT_MOST]) + more
-    open_incident(
-        operations,
-        **_INCIDENT,
-        partition=partition,
-        severity="alert",
-        title=f"{PRODUCT}: {names} changed under the champion",
-        body=f"{bundle.version} was trained on another definition of {names}, so it does not score. The last published "
-        "recommendations stay. Train on the new definition, or revert it.",
-    )
-    raise DataFailed(f"{names} changed since {bundle.version} was trained; train again or revert the change")
 
 
 def _recommend(settings: Settings, marts: Marts, bundle: ModelBundle) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -102,10 +77,7 @@ def _publish(
     store = recommendations_store(settings)
     day = marts.as_of_date.isoformat()
     tables = {RECOMMENDATIONS: rows} if sample is None else {RECOMMENDATIONS: rows, SCORED_SAMPLE: sample}
-    parts = [
-        store.write_part(name, day, pa.Table.from_pandas(content, preserve_index=False).replace_schema_metadata(None))
-        for name, content in tables.items()
-    ]
+    parts = [store.write_part(name, day, as_arrow(content)) for name, content in tables.items()]
     lineage = {
         "shop_id": settings.shop_id,
         "as_of_date": day,

@@ -5,18 +5,16 @@ from datetime import date
 from typing import Any
 
 import duckdb
-import pandas as pd
-import pyarrow as pa
 
-from ml.cli.recommender.inputs import FeastFeed, configuration, publish_over_current, training_store, used_fingerprints
+from ml.cli.recommender.inputs import PRODUCT, FeastFeed, configuration, used_fingerprints
+from ml.cli.training_sets import as_arrow, find_training_set, marts_up_to, publish_over_current, training_store
 from ml.evaluation.time_splits import Split, monday_cuts, split_cuts
-from ml.outcomes import DataFailed, ToolFailed
+from ml.outcomes import DataFailed
 from ml.recommender.config import RecommenderConfig
 from ml.recommender.evaluate import open_cut
 from ml.recommender.features import ATTRIBUTE_OF, FEATURES
 from ml.recommender.train import rows_of_cut, sample_negatives
 from ml.settings import Settings, get_settings
-from ml.stores.operations import Operations, gate_verdicts
 from ml.stores.versions import Part, Version
 from ml.stores.warehouse import Marts, open_marts
 
@@ -32,14 +30,12 @@ def build_training_set(partition: date) -> dict[str, Any]:
         DataFailed: The marts do not reach the day, or there are too few label weeks.
     """
     settings = get_settings()
-    marts = open_marts(settings)
-    if marts.target_day < partition:
-        raise DataFailed(f"marts {marts.version.id} reach {marts.target_day}, training needs {partition}")
+    marts = marts_up_to(settings, partition)
     config = configuration(settings)
     connection = marts.connect()
     split = _split(connection, partition, config)
     feed = FeastFeed(settings, marts)
-    store = training_store(settings)
+    store = training_store(settings, PRODUCT)
     parts: list[Part] = []
     counts = {TRAINING_ROWS: 0, PROMOTION_ROWS: 0, REFERENCE_ROWS: 0}
     for cut_date in (*split.training, *split.promotion):
@@ -52,7 +48,7 @@ def build_training_set(partition: date) -> dict[str, Any]:
         for table, content in tables.items():
             if content.empty:
                 continue  # a cut so early that nobody has shopped often enough yet
-            parts.append(store.write_part(table, cut_date.isoformat(), _as_arrow(content)))
+            parts.append(store.write_part(table, cut_date.isoformat(), as_arrow(content)))
             counts[table] += len(content)
     if not counts[TRAINING_ROWS] or not counts[PROMOTION_ROWS]:
         raise DataFailed(
@@ -94,10 +90,6 @@ def _texts(days: Iterable[date]) -> list[str]:
     return [day.isoformat() for day in days]
 
 
-def _as_arrow(rows: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
-
-
 def gate_training_set(partition: date) -> dict[str, Any]:
     """Judge the rows that are learnt from.
 
@@ -109,8 +101,8 @@ def gate_training_set(partition: date) -> dict[str, Any]:
     from expectations.suites.model_inputs.recommender import ModelInputConfig
 
     settings = get_settings()
-    version = find_training_set(settings, partition)
-    rows = training_store(settings).read(version, TRAINING_ROWS).to_pandas()
+    version = find_training_set(settings, PRODUCT, partition)
+    rows = training_store(settings, PRODUCT).read(version, TRAINING_ROWS).to_pandas()
     config = ModelInputConfig(FEATURES, cut="cut", not_supplied=_not_supplied(settings, version))
     return gates.judge_model_inputs(settings, rows, config, partition=partition, version=version.id)
 
@@ -123,30 +115,3 @@ def _not_supplied(settings: Settings, version: Version) -> frozenset[str]:
     [row] = connection.execute(f"select {counts} from dim_products").fetchall()  # noqa: S608 - our own names
     absent = {attribute for attribute, count in zip(attributes, row, strict=True) if not count}
     return frozenset(feature for feature, attribute in ATTRIBUTE_OF.items() if attribute in absent)
-
-
-def require_passed_gate(settings: Settings, version: Version) -> None:
-    """Nothing is trained on a set that the model-input gate has not passed.
-
-    Raises:
-        DataFailed: It has not.
-    """
-    verdicts = Operations.from_settings(settings).rows(gate_verdicts, gate="model_inputs", batch_id=version.id)
-    if [verdict["status"] for verdict in verdicts] != ["passed"]:
-        raise DataFailed(f"training set {version.id} has not passed the model-input gate")
-
-
-def find_training_set(settings: Settings, partition: date) -> Version:
-    """The newest training set of a partition.
-
-    Raises:
-        ToolFailed: None was built, or it was pruned.
-    """
-    found = [
-        version
-        for version in training_store(settings).versions()
-        if version.lineage["partition"] == partition.isoformat()
-    ]
-    if not found:
-        raise ToolFailed(f"no training set of {partition}; run `shopwright recommender train --day {partition}`")
-    return found[-1]

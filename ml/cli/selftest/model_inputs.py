@@ -6,13 +6,14 @@ from math import inf
 import pandas as pd
 import pyarrow as pa
 
-from ml.cli.recommender.inputs import training_store
-from ml.cli.recommender.training import TRAINING_ROWS, find_training_set
+from ml.cli.recommender.inputs import PRODUCT
+from ml.cli.recommender.training import TRAINING_ROWS
 from ml.cli.selftest.bench import HISTORY_END, Bench
 from ml.cli.selftest.judging import BlockingGate
 from ml.cli.selftest.proofs import BadInput, Walk
 from ml.cli.selftest.stages import must_pass
 from ml.cli.selftest.switches import verdicts_pass
+from ml.cli.training_sets import find_training_set, training_store
 from ml.recommender.features import FEATURES
 from ml.shop.partition_keys import newest_full_week
 
@@ -28,8 +29,8 @@ def changed_rows(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Be
     """Change the rows of the training set that waits to be judged."""
 
     def plant(bench: Bench) -> None:
-        store = training_store(bench.settings)
-        version = find_training_set(bench.settings, HISTORY_END)
+        store = training_store(bench.settings, PRODUCT)
+        version = find_training_set(bench.settings, PRODUCT, HISTORY_END)
         rows = change(store.read(version, TRAINING_ROWS).to_pandas())
         others = [part for part in version.parts if part.table != TRAINING_ROWS]
         table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)

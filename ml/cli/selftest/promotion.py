@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from ml.cli.recommender import promotion as decision
-from ml.cli.recommender.challenge import challenge_path
+from ml.cli import promotion as decision
+from ml.cli.promotion import challenge_path
 from ml.cli.recommender.inputs import PRODUCT
 from ml.cli.selftest import model_inputs
 from ml.cli.selftest.bench import HISTORY_END, Bench
@@ -58,7 +58,7 @@ def _measured(change: Callable[[Measured], Mapping[str, object]]) -> Callable[[B
     """A challenge that passes every rule, but for what is changed."""
 
     def plant(bench: Bench) -> None:
-        path = challenge_path(bench.settings, HISTORY_END)
+        path = challenge_path(bench.settings, PRODUCT, HISTORY_END)
         challenge = json.loads(path.read_bytes())
         good = _passing(challenge["measured"])
         path.write_text(json.dumps({**challenge, "measured": {**good, **change(good)}}))
@@ -88,7 +88,7 @@ def _low(name: str) -> Callable[[Measured], Mapping[str, object]]:
 def _rolled_back(bench: Bench) -> None:
     """A good challenger that an operator took back before."""
     _measured(lambda _good: {})(bench)
-    challenge = json.loads(challenge_path(bench.settings, HISTORY_END).read_bytes())
+    challenge = json.loads(challenge_path(bench.settings, PRODUCT, HISTORY_END).read_bytes())
     registry.promote(bench.settings, PRODUCT, challenge["challenger"], HISTORY_END)
     registry.rollback(bench.settings, PRODUCT)
 
@@ -180,7 +180,7 @@ def _prepare(bench: Bench, walk: Walk) -> None:
     """A ranker has challenged the first champion, a baseline, and waits for the decision."""
     model_inputs.prepare(bench, walk)
     must_pass(walk, INPUT_GATE, TRAIN, WEEK)
-    challenge = json.loads(challenge_path(bench.settings, HISTORY_END).read_bytes())
+    challenge = json.loads(challenge_path(bench.settings, PRODUCT, HISTORY_END).read_bytes())
     if challenge["first_champion"] is None:
         raise ToolFailed("the first training names no first champion, so that there is nobody to challenge")
     registry.promote(bench.settings, PRODUCT, challenge["first_champion"], HISTORY_END)
