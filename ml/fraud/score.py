@@ -1,0 +1,122 @@
+"""Probabilities of fraud and what they are made of: one model for batch, online and evaluation."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xgboost as xgb
+
+from ml.fraud.baselines import LogisticBaseline, RatesBaseline
+from ml.fraud.calibration import Calibration
+from ml.fraud.inputs import Bounds, input_values
+from ml.fraud.protocols import BIAS, FraudScorer
+from ml.outcomes import DataFailed
+
+Floats = npt.NDArray[np.float64]
+
+MODEL = "model.json"
+SCORING = "scoring.json"
+
+
+@dataclass(frozen=True)
+class FraudModel:
+    """Boosted trees, the calibration of their margins and the bounds of what they know.
+
+    Attributes:
+        dropped: Feature -> why training left it out.
+        report: Figures of the training: rows, frauds, trees, rows left out.
+    """
+
+    booster: xgb.Booster
+    calibration: Calibration
+    features: tuple[str, ...]
+    bounds: Bounds
+    threads: int = 2
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "trees"
+    kind: Literal["trees"] = "trees"
+
+    def probabilities(self, rows: pd.DataFrame) -> Floats:
+        values = input_values(rows, self.features)
+        scored = self.calibration.probabilities(self._margins(values))
+        return np.where(self.bounds.faulty(values) == "", scored, np.nan)
+
+    def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
+        values = input_values(rows, self.features)
+        if len(rows) == 0:
+            return pd.DataFrame(columns=[*self.features, BIAS], index=rows.index, dtype=float)
+        matrix = xgb.DMatrix(values, feature_names=list(self.features), nthread=self.threads)
+        shares = self.booster.predict(matrix, pred_contribs=True, strict_shape=False).astype(np.float64)
+        shares *= self.calibration.slope
+        shares[:, -1] += self.calibration.intercept
+        # XGBoost adds in float32; what rounding lost goes to the bias, so that sums are exact.
+        shares[:, -1] += self.calibration.log_odds(self._margins(values)) - shares.sum(axis=1)
+        return pd.DataFrame(shares, columns=[*self.features, BIAS], index=rows.index)
+
+    def faults(self, rows: pd.DataFrame) -> "pd.Series[str]":
+        return pd.Series(self.bounds.faulty(input_values(rows, self.features)), index=rows.index, dtype=object)
+
+    def leaves(self) -> int:
+        """Leaves of all trees together, which bounds the time to explain a row exactly."""
+        return int(sum(tree.count("leaf=") for tree in self.booster.get_dump()))
+
+    def files(self) -> dict[str, bytes]:
+        scoring = {
+            "kind": self.kind,
+            "name": self.name,
+            "features": list(self.features),
+            "calibration": self.calibration.as_dict(),
+            "bounds": self.bounds.as_dict(),
+            "threads": self.threads,
+            "dropped": dict(self.dropped),
+            "report": dict(self.report),
+        }
+        return {
+            MODEL: bytes(self.booster.save_raw(raw_format="json")),
+            SCORING: json.dumps(scoring, sort_keys=True, indent=1).encode(),
+        }
+
+    def _margins(self, values: npt.NDArray[np.float32]) -> Floats:
+        if len(values) == 0:
+            return np.empty(0)
+        clean = np.where(np.isfinite(values), values, np.float32(np.nan))
+        return np.asarray(self.booster.inplace_predict(clean, predict_type="margin"), dtype=np.float64)
+
+
+def from_files(files: Mapping[str, bytes]) -> FraudScorer:
+    """A model from its files; whoever reads them has checked their sha256.
+
+    Raises:
+        DataFailed: A file is missing or is not what `files()` wrote.
+    """
+    try:
+        scoring = json.loads(files[SCORING])
+        kind, name = scoring["kind"], scoring["name"]
+        if kind == "trees":
+            booster = xgb.Booster({"nthread": scoring["threads"]})
+            booster.load_model(bytearray(files[MODEL]))
+            return FraudModel(
+                booster,
+                Calibration(**scoring["calibration"]),
+                tuple(scoring["features"]),
+                Bounds.from_dict(scoring["bounds"]),
+                scoring["threads"],
+                scoring["dropped"],
+                scoring["report"],
+            )
+        if kind == "baseline" and name in _BASELINES:
+            return _BASELINES[name](scoring)
+    except (KeyError, TypeError, ValueError, xgb.core.XGBoostError) as error:
+        raise DataFailed(f"fraud model: {SCORING} or {MODEL} is damaged: {type(error).__name__}") from error
+    raise DataFailed(f"fraud model: {SCORING}: kind and name are not known; expected trees or {', '.join(_BASELINES)}")
+
+
+_BASELINES: Mapping[str, Callable[[Mapping[str, Any]], FraudScorer]] = {
+    "rates": RatesBaseline.from_dict,
+    "logistic": LogisticBaseline.from_dict,
+}
