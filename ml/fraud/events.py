@@ -1,0 +1,215 @@
+"""What is posted while the shop is open: a payment's attempt, or a label that became known. Read strictly.
+
+An event is one JSON object. A payment has the columns of the contract's table `payments` and the order's `customer_id`;
+a label has the columns of `fct_fraud_labels`. Absent and null columns mean the same.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+from ml.outcomes import DataFailed
+
+PAYMENT, LABEL = "payment", "label"
+OUTCOMES = ("approved", "declined", "failed")
+LABEL_SOURCES = ("chargeback", "refund", "review")
+TEXT_COLUMNS = (
+    "customer_id",
+    "instrument_hash",
+    "device_hash",
+    "ip_hash",
+    "ip_country",
+    "shipping_address_hash",
+    "billing_address_hash",
+    "email_domain",
+    "channel",
+    "terminal_id",
+)
+_PAYMENT_REQUIRED = ("payment_id", "order_id", "attempted_at", "amount_cents", "currency", "outcome")
+_PAYMENT_FIELDS = frozenset({"type", *_PAYMENT_REQUIRED, *TEXT_COLUMNS, "account_created_at"})
+_LABEL_FIELDS = frozenset({"type", "label_id", "order_id", "is_fraud", "known_at", "label_source"})
+
+LARGEST_EVENT_BYTES = 65_536
+LONGEST_TEXT = 200
+LARGEST_AMOUNT_CENTS = 10**12
+CLOCK_TOLERANCE = timedelta(minutes=5)
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class EventRefused(DataFailed):
+    """An event broke a rule. The message names the field, the rule and what is allowed, never a value.
+
+    Attributes:
+        field: Of the event; empty when it is the event itself.
+        reason: The rule, in one word with underscores, such as `event_time_out_of_range`.
+    """
+
+    def __init__(self, field: str, reason: str, allowed: str) -> None:
+        super().__init__(f"event{f', field {field}' if field else ''}: {reason} (expected {allowed})")
+        self.field, self.reason = field, reason
+
+
+@dataclass(frozen=True)
+class OrderEvent:
+    """An attempt to pay an order. The attempt with the smallest (attempted_at, payment_id) is the order's event.
+
+    Attributes:
+        attempted_at: Microseconds since 1970, UTC.
+        values: Column -> value, of the columns that can name an entity; what is absent is null.
+    """
+
+    order_id: str
+    attempted_at: int
+    values: Mapping[str, str | None]
+    payment_id: str = ""
+    amount_cents: int = 0
+    is_failed: bool = False
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where the event stands among all others."""
+        return self.attempted_at, self.order_id
+
+
+@dataclass(frozen=True)
+class LabelEvent:
+    """Something that says whether an order was fraud.
+
+    Attributes:
+        known_at: Microseconds since 1970, UTC.
+    """
+
+    order_id: str
+    known_at: int
+    is_fraud: bool
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware timestamp, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def parse_event(body: str | bytes, now: datetime | None, currency: str) -> OrderEvent | LabelEvent:
+    """Read one event.
+
+    Args:
+        now: What "future" is measured against; None for events that were measured when they were taken in.
+        currency: The shop's settlement currency.
+
+    Raises:
+        EventRefused: It is not one of the two, or a field breaks a rule.
+    """
+    raw = _read_object(body)
+    kind = raw.get("type")
+    if kind not in (PAYMENT, LABEL):
+        raise EventRefused("type", "not_allowed", f"{PAYMENT} or {LABEL}")
+    known = _PAYMENT_FIELDS if kind == PAYMENT else _LABEL_FIELDS
+    if not known.issuperset(raw):
+        raise EventRefused("", "unknown_field", f"only {', '.join(sorted(known))}")  # a field's name may be a value too
+    return _read_payment(raw, now, currency) if kind == PAYMENT else _read_label(raw, now)
+
+
+def _read_object(body: str | bytes) -> dict[str, Any]:
+    if len(body) > LARGEST_EVENT_BYTES:
+        raise EventRefused("", "too_long", f"at most {LARGEST_EVENT_BYTES} bytes")
+    try:
+        text = body.decode("utf-8") if isinstance(body, bytes) else body
+        raw = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError):
+        raise EventRefused("", "not_json", "one JSON object in UTF-8") from None
+    if not isinstance(raw, dict):
+        raise EventRefused("", "not_an_object", "one JSON object")
+    return raw
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise EventRefused("", "not_finite", "finite numbers")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise EventRefused("", "duplicate_field", "each field once")
+    return dict(pairs)
+
+
+def _read_payment(raw: Mapping[str, Any], now: datetime | None, currency: str) -> OrderEvent:
+    attempted_at = _moment(raw, "attempted_at", now)
+    if raw.get("account_created_at") is not None:
+        _moment(raw, "account_created_at", now)
+    amount = raw.get("amount_cents")
+    _refuse_missing("amount_cents", amount)
+    if isinstance(amount, float) and not math.isfinite(amount):
+        raise EventRefused("amount_cents", "not_finite", "a whole number of cents")
+    if type(amount) is not int:
+        raise EventRefused("amount_cents", "wrong_type", "a whole number of cents")
+    if amount < 0:
+        raise EventRefused("amount_cents", "negative", "at least 0")
+    if amount > LARGEST_AMOUNT_CENTS:
+        raise EventRefused("amount_cents", "too_large", f"at most {LARGEST_AMOUNT_CENTS}")
+    if _text(raw, "currency", is_required=True) != currency:
+        raise EventRefused("currency", "not_allowed", "the shop's settlement currency")
+    outcome = _text(raw, "outcome", is_required=True)
+    if outcome not in OUTCOMES:
+        raise EventRefused("outcome", "not_allowed", ", ".join(OUTCOMES))
+    return OrderEvent(
+        order_id=_text(raw, "order_id", is_required=True) or "",
+        attempted_at=attempted_at,
+        values={column: _text(raw, column) for column in TEXT_COLUMNS},
+        payment_id=_text(raw, "payment_id", is_required=True) or "",
+        amount_cents=amount,
+        is_failed=outcome != "approved",
+    )
+
+
+def _read_label(raw: Mapping[str, Any], now: datetime | None) -> LabelEvent:
+    _text(raw, "label_id", is_required=True)
+    if _text(raw, "label_source", is_required=True) not in LABEL_SOURCES:
+        raise EventRefused("label_source", "not_allowed", ", ".join(LABEL_SOURCES))
+    is_fraud = raw.get("is_fraud")
+    _refuse_missing("is_fraud", is_fraud)
+    if type(is_fraud) is not bool:
+        raise EventRefused("is_fraud", "wrong_type", "true or false")
+    order_id = _text(raw, "order_id", is_required=True) or ""
+    return LabelEvent(order_id, _moment(raw, "known_at", now), is_fraud)
+
+
+def _text(raw: Mapping[str, Any], field: str, *, is_required: bool = False) -> str | None:
+    value = raw.get(field)
+    if value is None and not is_required:
+        return None
+    _refuse_missing(field, value)
+    if not isinstance(value, str):
+        raise EventRefused(field, "wrong_type", "text")
+    if not 1 <= len(value) <= LONGEST_TEXT or _NOT_TEXT.search(value):
+        raise EventRefused(field, "not_allowed", f"1 to {LONGEST_TEXT} printable characters")
+    return value
+
+
+def _moment(raw: Mapping[str, Any], field: str, now: datetime | None) -> int:
+    value = raw.get(field)
+    _refuse_missing(field, value)
+    if not isinstance(value, str):
+        raise EventRefused(field, "wrong_type", "an ISO 8601 timestamp with its offset from UTC")
+    try:
+        moment = datetime.fromisoformat(value)
+        is_in_range = moment.tzinfo is not None and moment.astimezone(UTC) >= EARLIEST
+    except (ValueError, OverflowError):
+        raise EventRefused(field, "not_a_timestamp", "an ISO 8601 timestamp with its offset from UTC") from None
+    if moment.tzinfo is None:
+        raise EventRefused(field, "without_offset", "an ISO 8601 timestamp with its offset from UTC")
+    if not is_in_range or (now is not None and moment > now + CLOCK_TOLERANCE):
+        allowed = f"from {EARLIEST:%Y} until {CLOCK_TOLERANCE.seconds // 60} minutes after now"
+        raise EventRefused(field, "event_time_out_of_range", allowed)
+    return microseconds(moment)
+
+
+def _refuse_missing(field: str, value: object) -> None:
+    if value is None:
+        raise EventRefused(field, "missing", "a value")

@@ -1,0 +1,210 @@
+"""What events make of the state of fraud features: each counts once, in whatever order and however late it comes."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ml.fraud.declaration import Declaration
+from ml.fraud.events import LabelEvent, OrderEvent
+from ml.fraud.state_records import (
+    OrderRecord,
+    Pair,
+    StateReader,
+    bucket_key,
+    digests_of,
+    head_key,
+    order_key,
+    others_of,
+    pair_keys,
+    retention,
+)
+from ml.fraud.tiles import HOUR, Bucket, Head, Place, SeenOrder
+
+
+def apply_events(
+    state: StateReader, events: Iterable[OrderEvent | LabelEvent], declaration: Declaration
+) -> dict[str, bytes | None]:
+    """What a batch of events makes of the state.
+
+    Returns:
+        Key -> new record, None for one that goes. To be committed together with the events' position in the log.
+    """
+    changed = _Changed(state, declaration)
+    payments, frauds = _first_attempts(events)
+    order_ids = sorted({*payments, *frauds})
+    changed.fetch(order_key(order_id) for order_id in order_ids)
+    changes = []
+    for order_id in order_ids:
+        old = changed.order(order_id)
+        new = _with_fraud(_with_payment(old, payments.get(order_id), declaration), frauds.get(order_id))
+        if new != old:
+            changes.append((old, new))
+    changed.fetch(key for pair in changes for order in pair for key in _keys_written(order, declaration))
+    for old, new in changes:
+        changed.take_out(old)
+        changed.put_in(new)
+    return changed.records()
+
+
+def _first_attempts(events: Iterable[OrderEvent | LabelEvent]) -> tuple[dict[str, OrderEvent], dict[str, int]]:
+    """Of each order in a batch: its first attempt, and when its earliest fraud label became known."""
+    payments: dict[str, OrderEvent] = {}
+    frauds: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, OrderEvent):
+            known = payments.get(event.order_id)
+            if known is None or (event.attempted_at, event.payment_id) < (known.attempted_at, known.payment_id):
+                payments[event.order_id] = event
+        elif event.is_fraud:
+            frauds[event.order_id] = min(event.known_at, frauds.get(event.order_id, event.known_at))
+    return payments, frauds
+
+
+def _with_payment(order: OrderRecord, event: OrderEvent | None, declaration: Declaration) -> OrderRecord:
+    """An order is its first attempt; one that is heard of later takes the place of what was counted."""
+    if event is None:
+        return order
+    if order.at is not None and (order.at, order.payment_id) <= (event.attempted_at, event.payment_id):
+        return order
+    return replace(
+        order,
+        at=event.attempted_at,
+        payment_id=event.payment_id,
+        amount_cents=event.amount_cents,
+        is_failed=event.is_failed,
+        digests=digests_of(event, declaration),
+    )
+
+
+def _with_fraud(order: OrderRecord, known_at: int | None) -> OrderRecord:
+    if known_at is None or (order.fraud_at is not None and order.fraud_at <= known_at):
+        return order
+    return replace(order, fraud_at=known_at)
+
+
+def _keys_written(order: OrderRecord, declaration: Declaration) -> list[str]:
+    if order.at is None:
+        return []
+    heads = [head_key(entity, digest) for entity, digest in order.digests.items()]
+    hours = [at // HOUR for at in (order.at, order.fraud_at) if at is not None]
+    pairs = pair_keys(order.digests, declaration).values()
+    return [*heads, *(bucket_key(head, hour) for head in heads for hour in hours), *pairs]
+
+
+class _Changed:
+    """Records being changed: each is read and decoded once, and encoded once at the end."""
+
+    def __init__(self, state: StateReader, declaration: Declaration) -> None:
+        self._state, self._declaration = state, declaration
+        self._retention = retention(declaration)
+        self._fetched: dict[str, bytes | None] = {}
+        self._records: dict[str, OrderRecord | Head | Bucket | Pair | None] = {}
+        tiled = [one for one in declaration.sharing if declaration.is_tiled(one.window)]
+        self._of_days = {entity: {one.of for one in tiled if one.entity == entity} for entity in declaration.entities}
+        self._of = {entity: others_of(entity, declaration) for entity in declaration.entities}
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        wanted = sorted({key for key in keys if key not in self._fetched})
+        found = self._state.read(wanted) if wanted else {}
+        self._fetched.update({key: found.get(key) for key in wanted})
+
+    def order(self, order_id: str) -> OrderRecord:
+        raw = self._raw(order_key(order_id))
+        return OrderRecord(order_id) if raw is None else OrderRecord.decode(raw)
+
+    def put_in(self, order: OrderRecord) -> None:
+        """Count an order, and its fraud, at all its entities."""
+        self._records[order_key(order.order_id)] = order
+        self._count(order, 1)
+
+    def take_out(self, order: OrderRecord) -> None:
+        self._count(order, -1)
+
+    def records(self) -> dict[str, bytes | None]:
+        encoded = {key: None if record is None else record.encode() for key, record in self._records.items()}
+        unknown = b""  # a record that goes may never have been read
+        return {key: value for key, value in encoded.items() if value != self._fetched.get(key, unknown)}
+
+    def _count(self, order: OrderRecord, sign: int) -> None:
+        if order.at is None:
+            return
+        for entity, digest in order.digests.items():
+            of = self._of.get(entity, set())
+            seen = {other: order.digests[other] for other in of if other in order.digests}
+            one = SeenOrder(order.at, order.order_id, order.amount_cents, order.is_failed, seen)
+            key = head_key(entity, digest)
+            self._count_order(key, one, sign, of, self._of_days.get(entity, set()))
+            if order.fraud_at is not None:
+                self._count_fraud(key, (order.fraud_at, order.order_id), sign)
+        for key in pair_keys(order.digests, self._declaration).values():
+            self._count_pair(key, (order.at, order.order_id), sign)
+
+    def _count_order(self, key: str, order: SeenOrder, sign: int, of: set[str], of_days: set[str]) -> None:
+        head, cap = self._advanced(key, order.at), self._declaration.sharing_cap
+        day, hour = head.tiles_at(order.at, self._retention)
+        head.total.count(order, sign)
+        if day is not None:
+            day.count(order, sign, of_days, cap)
+        if hour is not None:
+            hour.count(order, sign, of, cap)
+            bucket = self._bucket(key, order.at)
+            bucket.orders = [one for one in bucket.orders if one.order_id != order.order_id]
+            if sign > 0:
+                bucket.orders.append(order)
+            hour.last = max((one.place for one in bucket.orders), default=None)
+        if sign > 0:
+            head.place(order, is_single=hour is not None)
+        else:
+            head.displace(order)
+        self._tidy(key, head, order.at)
+
+    def _count_fraud(self, key: str, place: Place, sign: int) -> None:
+        head = self._advanced(key, place[0])
+        day, hour = head.tiles_at(place[0], self._retention)
+        for tile in (head.total, day, hour):
+            if tile is not None:
+                tile.frauds += sign
+        if hour is not None:
+            bucket = self._bucket(key, place[0])
+            bucket.frauds = [one for one in bucket.frauds if one != place] + ([place] if sign > 0 else [])
+        self._tidy(key, head, place[0])
+
+    def _count_pair(self, key: str, place: Place, sign: int) -> None:
+        if key not in self._records:
+            raw = self._raw(key)
+            self._records[key] = Pair() if raw is None else Pair.decode(raw)
+        pair = self._records[key]
+        assert isinstance(pair, Pair), key
+        pair.orders += sign
+        recent = [one for one in pair.recent if one != place] + ([place] if sign > 0 else [])
+        newest = max((at for at, _ in recent), default=0)
+        pair.recent = [one for one in recent if one[0] >= newest - self._retention.ahead_us]
+
+    def _advanced(self, key: str, at: int) -> Head:
+        if key not in self._records:
+            raw = self._raw(key)
+            self._records[key] = Head() if raw is None else Head.decode(raw)
+        head = self._records[key]
+        assert isinstance(head, Head), key
+        for hour in head.advance(at, self._retention):
+            self._records[bucket_key(key, hour)] = None
+        return head
+
+    def _bucket(self, head_key: str, at: int) -> Bucket:
+        key = bucket_key(head_key, at // HOUR)
+        if self._records.get(key) is None:
+            raw = None if key in self._records else self._raw(key)
+            self._records[key] = Bucket() if raw is None else Bucket.decode(raw)
+        bucket = self._records[key]
+        assert isinstance(bucket, Bucket), key
+        return bucket
+
+    def _tidy(self, key: str, head: Head, at: int) -> None:
+        head.drop_empty(at)
+        of_hour = bucket_key(key, at // HOUR)
+        bucket = self._records.get(of_hour)
+        if isinstance(bucket, Bucket) and bucket.is_empty:
+            self._records[of_hour] = None
+
+    def _raw(self, key: str) -> bytes | None:
+        self.fetch([key])
+        return self._fetched[key]
