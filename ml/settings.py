@@ -16,6 +16,8 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 PREFIX = "SHOPWRIGHT_"
+KEY_NAME = r"^[a-z][a-z0-9_.-]{0,39}$"
+KEY_GRANT = r"^[0-9a-f]{64}( reviews:(read|write))+$"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -118,6 +120,12 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of the operations database; SQLite under the state folder when empty."
     )
     alert_urls: tuple[SecretStr, ...] = Field((), description="Apprise URLs that alerts are sent to (a JSON list).")
+
+    api_keys: dict[Annotated[str, Field(pattern=KEY_NAME)], Annotated[str, Field(pattern=KEY_GRANT)]] = Field(
+        default_factory=dict,
+        description="Who may use the API (a JSON object): name -> sha256 of the key in hexadecimal and its scopes, such "
+        'as "<64 digits> reviews:read reviews:write". A verdict is signed with the name. Without keys it does not start.',
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
