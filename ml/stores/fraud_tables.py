@@ -1,6 +1,6 @@
 """The operational record of fraud: decisions, cases to review, policies, lists, hits of rules."""
 
-from sqlalchemy import JSON, Boolean, Column, Float, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint, text
 
 from ml.stores.operational_tables import Moment, metadata
 
@@ -125,4 +125,12 @@ rule_hits = Table(  # what each rule matched, for its statistics and its circuit
     Column("action", String(10), nullable=False),  # what the rule asked for
     Column("is_capped", Boolean, nullable=False),  # its circuit breaker stood open, so it was not done
     UniqueConstraint("rule", "policy_version", "order_id"),
+)
+
+Index(  # one policy decides, whoever makes one active first
+    "one_active_policy",
+    policies.c.state,
+    unique=True,
+    sqlite_where=text("state = 'active'"),
+    postgresql_where=text("state = 'active'"),
 )
