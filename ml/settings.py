@@ -123,8 +123,8 @@ class Settings(BaseSettings):
 
     api_keys: dict[Annotated[str, Field(pattern=KEY_NAME)], Annotated[str, Field(pattern=KEY_GRANT)]] = Field(
         default_factory=dict,
-        description="Who may use the API (a JSON object): name -> sha256 of the key in hexadecimal and its scopes, such "
-        'as "<64 digits> reviews:read reviews:write". A verdict is signed with the name. Without keys it does not start.',
+        description="Who may use the API (a JSON object): name -> sha256 of the key in hexadecimal and its scopes, "
+        'such as "<64 digits> reviews:read reviews:write". A verdict is signed with the name. Without keys, no API.',
     )
 
     @model_validator(mode="after")
