@@ -121,7 +121,7 @@ class LogisticBaseline:
         return np.asarray(standard * self.weights + is_missing * self.missing_weights)
 
 
-def fit_rates(rows: pd.DataFrame, config: FraudConfig) -> RatesBaseline:
+def fit_rates(rows: pd.DataFrame) -> RatesBaseline:
     """The rates as they are; only the calibration is learnt.
 
     Raises:
@@ -179,7 +179,7 @@ def fit_logistic(rows: pd.DataFrame, features: list[str], config: FraudConfig) -
 
 def fit_baselines(rows: pd.DataFrame, features: list[str], config: FraudConfig) -> list[FraudScorer]:
     """Every baseline, in the order in which tables show them."""
-    return [fit_rates(rows, config), fit_logistic(rows, features, config)]
+    return [fit_rates(rows), fit_logistic(rows, features, config)]
 
 
 def _learnt(rows: pd.DataFrame, fold: str | None = None) -> pd.DataFrame:
@@ -197,7 +197,7 @@ def _weights(rows: pd.DataFrame) -> tuple[Floats, Floats]:
 
 
 def _sums(values: Values) -> Floats:
-    return np.asarray(np.where(np.isfinite(values), values, 0.0).sum(axis=1), dtype=np.float64)
+    return np.asarray(np.where(np.isfinite(values), values.astype(np.float64), 0.0).sum(axis=1))
 
 
 def _logs(values: Values) -> Floats:

@@ -52,6 +52,7 @@ class TreesConfig:
         trees: At most; the calibration days say how many.
         base_score: Where margins start; XGBoost's own estimate from a rare class cost average precision.
         fraud_weight: Weight of a fraud over a legitimate order in training (`scale_pos_weight`).
+        min_rows_per_thread: Fewer rows gain nothing from another thread, and lose a lot where cores are shared.
         max_rows: Legitimate orders are drawn, with weights, so that no more rows than these are trained on.
         max_missing_share: A row with a larger share of missing values is not scored, unless training knew such rows.
         implausible_factor: A value this many times beyond what training knew is not scored.
@@ -71,6 +72,7 @@ class TreesConfig:
     max_rows: int = 500_000
     min_calibration_frauds: int = 20
     threads: int = 2
+    min_rows_per_thread: int = 200_000
     max_missing_share: float = 0.95
     implausible_factor: float = 1000.0
 

@@ -39,9 +39,9 @@ class DelayCurve:
         """Share of the frauds among orders of an age that is known; 0 before the order."""
         ages = np.asarray(age_days, dtype=np.float64)
         places = np.clip(np.floor(ages), 0, len(self.share) - 1).astype(np.int64)
-        share = np.asarray(self.share, dtype=np.float64)[places]
-        known: Floats = np.where(ages < 0, 0.0, share)
-        return known
+        share: Floats = np.asarray(self.share, dtype=np.float64)[places]
+        share[ages < 0] = 0.0
+        return share
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

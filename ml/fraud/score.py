@@ -35,7 +35,6 @@ class FraudModel:
     calibration: Calibration
     features: tuple[str, ...]
     bounds: Bounds
-    threads: int = 2
     dropped: Mapping[str, str] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
     name: str = "trees"
@@ -50,7 +49,7 @@ class FraudModel:
         values = input_values(rows, self.features)
         if len(rows) == 0:
             return pd.DataFrame(columns=[*self.features, BIAS], index=rows.index, dtype=float)
-        matrix = xgb.DMatrix(values, feature_names=list(self.features), nthread=self.threads)
+        matrix = xgb.DMatrix(values, feature_names=list(self.features), nthread=1)
         shares = self.booster.predict(matrix, pred_contribs=True, strict_shape=False).astype(np.float64)
         shares *= self.calibration.slope
         shares[:, -1] += self.calibration.intercept
@@ -72,7 +71,6 @@ class FraudModel:
             "features": list(self.features),
             "calibration": self.calibration.as_dict(),
             "bounds": self.bounds.as_dict(),
-            "threads": self.threads,
             "dropped": dict(self.dropped),
             "report": dict(self.report),
         }
@@ -98,14 +96,13 @@ def from_files(files: Mapping[str, bytes]) -> FraudScorer:
         scoring = json.loads(files[SCORING])
         kind, name = scoring["kind"], scoring["name"]
         if kind == "trees":
-            booster = xgb.Booster({"nthread": scoring["threads"]})
+            booster = xgb.Booster({"nthread": 1})
             booster.load_model(bytearray(files[MODEL]))
             return FraudModel(
                 booster,
                 Calibration(**scoring["calibration"]),
                 tuple(scoring["features"]),
                 Bounds.from_dict(scoring["bounds"]),
-                scoring["threads"],
                 scoring["dropped"],
                 scoring["report"],
             )

@@ -1,6 +1,6 @@
 """Training of the trees: the newest days learnt from say how many and calibrate, then all days are learnt from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +58,15 @@ def fit(rows: pd.DataFrame, config: FraudConfig) -> FraudModel:
     is_clean = bounds.faulty(values) == ""
     data = Learnt(values, *_labels(learnt)).rows(is_clean)
     is_held = learnt["fold"].eq("calibration").to_numpy()[is_clean]
-    parameters = xgboost_parameters(config.trees, features, config.seed)
+    threads = int(np.clip(len(data.is_fraud) // config.trees.min_rows_per_thread, 1, config.trees.threads))
+    parameters = xgboost_parameters(config.trees, features, threads, config.seed)
     enough = min(data.is_fraud[is_held].sum(), data.is_fraud[~is_held].sum()) >= config.trees.min_calibration_frauds
     if enough:
         trees, calibration = _count_trees(data.rows(~is_held), data.rows(is_held), features, parameters, config.trees)
     else:
         trees, calibration = config.trees.trees // 4, Calibration()
-    booster = xgb.train(parameters, _matrix(data, features, config.trees), num_boost_round=trees)
+    booster = xgb.train(parameters, _matrix(data, features, parameters), num_boost_round=trees)
+    booster.set_param({"nthread": 1})
     report: dict[str, Any] = {
         "rows": len(data.is_fraud),
         "frauds": int(data.is_fraud.sum()),
@@ -72,19 +74,19 @@ def fit(rows: pd.DataFrame, config: FraudConfig) -> FraudModel:
         "is_calibrated": bool(enough),
         "left_out_rows": {str(name): int(count) for name, count in _counts(bounds.faulty(values)).items()},
     }
-    return FraudModel(booster, calibration, tuple(features), bounds, config.trees.threads, dropped, report)
+    return FraudModel(booster, calibration, tuple(features), bounds, dropped, report)
 
 
 def _count_trees(
     train: Learnt, held: Learnt, features: Sequence[str], parameters: dict[str, Any], config: TreesConfig
 ) -> tuple[int, Calibration]:
     """How many trees the later days ask for, and the calibration on them."""
-    matrix = _matrix(train, features, config)
+    matrix = _matrix(train, features, parameters)
     booster = xgb.train(
         parameters,
         matrix,
         num_boost_round=config.trees,
-        evals=[(_matrix(held, features, config, matrix), "held")],
+        evals=[(_matrix(held, features, parameters, matrix), "held")],
         early_stopping_rounds=config.patience,
         verbose_eval=False,
     )
@@ -95,20 +97,20 @@ def _count_trees(
 
 
 def _matrix(
-    data: Learnt, features: Sequence[str], config: TreesConfig, reference: xgb.DMatrix | None = None
+    data: Learnt, features: Sequence[str], parameters: Mapping[str, Any], reference: xgb.DMatrix | None = None
 ) -> xgb.QuantileDMatrix:
     return xgb.QuantileDMatrix(
         data.values,
         label=data.is_fraud.astype(np.float32),
         weight=data.weight.astype(np.float32),
         feature_names=list(features),
-        max_bin=config.max_bin,
-        nthread=config.threads,
+        max_bin=parameters["max_bin"],
+        nthread=parameters["nthread"],
         ref=reference,
     )
 
 
-def xgboost_parameters(config: TreesConfig, features: Sequence[str], seed: int) -> dict[str, Any]:
+def xgboost_parameters(config: TreesConfig, features: Sequence[str], threads: int, seed: int) -> dict[str, Any]:
     """XGBoost's parameters of a config."""
     monotone = monotone_features(features)
     return {
@@ -125,7 +127,7 @@ def xgboost_parameters(config: TreesConfig, features: Sequence[str], seed: int) 
         "base_score": config.base_score,
         "scale_pos_weight": config.fraud_weight,
         "monotone_constraints": tuple(monotone.get(name, 0) for name in features),
-        "nthread": config.threads,
+        "nthread": threads,
         "seed": seed,
         "verbosity": 0,
     }
