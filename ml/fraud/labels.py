@@ -116,7 +116,7 @@ def _prior(config: LabelConfig) -> Floats:
     median = config.prior_maturity_days / 3
     spread = np.log(3) / stats.norm.ppf(config.mature_share)
     share = np.asarray(stats.lognorm.cdf(days, s=spread, scale=median), dtype=np.float64)
-    return share / share[-1]
+    return np.asarray(share / share[-1])
 
 
 def _curve(share: Floats, count: int, is_estimated: bool, config: LabelConfig) -> DelayCurve:
