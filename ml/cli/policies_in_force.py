@@ -1,0 +1,79 @@
+"""What decides now: the active policy, those in shadow, the lists, and what earlier decisions have used up."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from ml.fraud import rules
+from ml.fraud.decide import decide
+from ml.fraud.expression_values import Floats
+from ml.fraud.lists import LISTS, ListEntry
+from ml.fraud.policy import Policy
+from ml.fraud.policy_file import default_policy, read_policy
+from ml.stores import policies
+from ml.stores.operations import Operations
+
+
+def active_policy(operations: Operations) -> Policy:
+    """The policy that decides: the one made active, or the default of the project."""
+    stored = policies.stored_policies(operations, "active")
+    return _read(stored[0]) if stored else default_policy()
+
+
+def shadow_policies(operations: Operations) -> list[Policy]:
+    """Policies that decide beside it, and nothing happens."""
+    return [_read(row) for row in policies.stored_policies(operations, "shadow")]
+
+
+def lists_in_force(operations: Operations) -> list[ListEntry]:
+    """Entries that nobody removed; of which orders one that expires is still meant, `decide` says."""
+    known = {str(name): name for name in LISTS}
+    return [
+        ListEntry(known[row["list_name"]], row["entity"], row["value"], row["expires_at"])
+        for row in policies.stored_list_entries(operations)
+    ]
+
+
+def decide_orders(
+    operations: Operations, orders: pd.DataFrame, probabilities: Floats | None, policy: Policy, seed: int
+) -> pd.DataFrame:
+    """`ml.fraud.decide.decide` of orders that have no decision yet, with all that the operational record knows.
+
+    Args:
+        orders: Of any shop days; with attempt_date.
+    """
+    if orders.empty:
+        return decide(orders, None, policy, (), None, None, seed)
+    moments = pd.to_datetime(orders["attempted_at"], utc=True)
+    since, until = moments.min().to_pydatetime(), moments.max().to_pydatetime()
+    use = policies.day_use(operations, shop_days(orders))
+    return decide(
+        orders,
+        probabilities,
+        policy,
+        lists_in_force(operations),
+        policies.past_hits(operations, since, until),
+        use.reviews,
+        seed,
+        explored_today=use.explored,
+        standin_cents_today=use.standin_cents,
+        past_orders=policies.past_order_times(operations, since, until),
+    )
+
+
+def record_hits(operations: Operations, decided: pd.DataFrame, orders: pd.DataFrame, policy: Policy) -> int:
+    """Keep which rules matched, once the decisions are recorded; again changes nothing."""
+    return policies.record_rule_hits(operations, rules.hits(decided, orders, policy))
+
+
+def shop_days(orders: pd.DataFrame) -> Sequence[date]:
+    """The shop days of these orders."""
+    days: Any = pd.to_datetime(orders["attempt_date"]).dt.date.unique().tolist()
+    return sorted(days)
+
+
+def _read(row: dict[str, Any]) -> Policy:
+    """A stored policy; one that names what is no longer known is refused, and nothing decides by half of it."""
+    return read_policy(row["body"], f"policy {row['version']}")
