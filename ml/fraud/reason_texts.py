@@ -5,13 +5,13 @@ the window spoken of, the mean time between its orders. The texts name no identi
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml.fraud.declaration import EVER, declaration
 from ml.fraud.feature_names import KIND_OF_FORM, SHOP, Named, inputs_of, named
 
-Row = Mapping[Hashable, Any]
+Row = Mapping[Any, Any]
 Told = dict[str, Any]
 
 _WORDS = {
