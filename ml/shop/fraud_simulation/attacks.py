@@ -6,8 +6,8 @@ import numpy as np
 
 from ml.shop.fraud_simulation.config import ATTACK_BY_CHANNEL, METHODS, Method, SimulationConfig
 from ml.shop.fraud_simulation.context import Context
-from ml.shop.fraud_simulation.drift import shares_from_plant
 from ml.shop.fraud_simulation.draws import mixed, uniforms
+from ml.shop.fraud_simulation.drift import shares_from_plant
 
 _LARGEST_CHANCE = 0.6
 _LARGEST_DEVIATION = 1.5

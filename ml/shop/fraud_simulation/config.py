@@ -93,15 +93,29 @@ class Method:
 
 
 NORMAL_LIFE = Behaviour(
-    instrument=Ways(known=0.93, new=0.03, shared=0.04),
-    device=Ways(known=0.89, new=0.05, shared=0.06),
-    ip=Ways(known=0.55, new=0.15, shared=0.30),
-    shipping_address=Ways(known=0.87, new=0.06, shared=0.07),
+    instrument=Ways(known=0.91, new=0.05, shared=0.04),
+    device=Ways(known=0.86, new=0.08, shared=0.06),
+    ip=Ways(known=0.53, new=0.18, shared=0.29),
+    shipping_address=Ways(known=0.86, new=0.07, shared=0.07),
     foreign=0.006,
     throwaway=0.025,
     bill_to_shipping=0.05,
     fails=0.05,
 )
+
+# A new phone or card, a gift, an order from a hotel or a friend's house: what is unusual comes together.
+UNUSUAL_DAY = Behaviour(
+    instrument=Ways(known=0.55, new=0.35, shared=0.10),
+    device=Ways(known=0.45, new=0.45, shared=0.10),
+    ip=Ways(known=0.25, new=0.45, shared=0.30),
+    shipping_address=Ways(known=0.50, new=0.40, shared=0.10),
+    foreign=0.03,
+    throwaway=0.05,
+    bill_to_shipping=0.15,
+    fails=0.08,
+)
+UNUSUAL_DAYS = 0.02
+"""Share of honest orders that are paid on such a day."""
 
 METHODS = (
     Method(
@@ -248,6 +262,10 @@ METHODS = (
     ),
 )
 
+# The last of the methods: where the lists of behaviours have the unusual day, because it has none of its own.
+FRIENDLY_POSITION = len(METHODS) - 1
+assert METHODS[FRIENDLY_POSITION].name == FRIENDLY
+
 Plant = Literal["none", "group_bias", "drift"]
 
 
@@ -315,5 +333,5 @@ SHARED_BY = {"instrument": 2, "device": 4, "ip": 60, "shipping_address": 25}
 SHARED_COUNT = {"instrument": 1, "device": 1, "ip": 2, "shipping_address": 1}
 FAMILY_SHARE = {"instrument": 0.10, "device": 0.10, "ip": 0.25, "shipping_address": 0.30}
 """Share of customers whose first card, device, network or parcel address is that of the customer before them."""
-KEPT_NEW = {"instrument": 0.8, "device": 0.7, "ip": 0.6, "shipping_address": 0.15}
+KEPT_NEW = {"instrument": 0.5, "device": 0.4, "ip": 0.6, "shipping_address": 0.15}
 """Share of the new ones that the customer goes on to use (a new phone); the others are used once (a gift)."""

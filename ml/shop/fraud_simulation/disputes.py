@@ -10,7 +10,7 @@ from ml.shop.fraud_simulation.config import (
     DELAY_SPREAD,
     FOUND_BY_SHOP,
     FOUND_BY_SHOP_DAYS,
-    FRIENDLY,
+    FRIENDLY_POSITION,
     METHODS,
     UNREPORTED,
     SimulationConfig,
@@ -27,7 +27,6 @@ _REFUND_DAYS = 6.0
 _REFUND_REASONS = ("damaged", "wrong_item", "changed_mind")
 _UNSTATED = 0.05
 _DAY_MICROSECONDS = 86_400_000_000
-_FRIENDLY_POSITION = next(position for position, method in enumerate(METHODS) if method.name == FRIENDLY)
 
 
 def disputes_of(
@@ -49,7 +48,7 @@ def disputes_of(
     medians = np.array([*(method.reported_after_days for method in METHODS), 1.0])[attacks.method]
     reported = context.days + _delays(medians, uniforms(context.key, "report delay", seed), context.key, seed)
     draw = uniforms(context.key, "reported", seed)
-    is_visible = is_fraud & (attacks.method != _FRIENDLY_POSITION)
+    is_visible = is_fraud & (attacks.method != FRIENDLY_POSITION)
     is_found = is_visible & (draw < FOUND_BY_SHOP)
     found = context.days + 0.5 - np.log1p(-uniforms(context.key, "found after", seed)) * FOUND_BY_SHOP_DAYS
     is_disputed = is_fraud & ~is_found & (draw < 1 - UNREPORTED)

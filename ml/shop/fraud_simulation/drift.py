@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ml.shop.fraud_simulation.config import FRIENDLY, METHODS, NORMAL_LIFE, Behaviour, Ways
+from ml.shop.fraud_simulation.config import FRIENDLY, METHODS, NORMAL_LIFE, UNUSUAL_DAY, Behaviour, Ways
 
 
 def shares_from_plant() -> list[float]:
@@ -17,8 +17,8 @@ def shares_from_plant() -> list[float]:
     return [turned.get(method.name, method.share) for method in METHODS]
 
 
-def behaviours_from_plant() -> tuple[Behaviour, tuple[Behaviour, ...]]:
-    """Normal life, and each method's behaviour, from the planted day on.
+def behaviours_from_plant() -> list[Behaviour]:
+    """Normal life, the attacks and an unusual day, from the planted day on.
 
     Criminals use devices and networks that look like the customer's own, at home; customers are often on the move.
     """
@@ -28,8 +28,8 @@ def behaviours_from_plant() -> tuple[Behaviour, tuple[Behaviour, ...]]:
         ip=Ways(known=0.25, new=0.35, shared=0.40),
         foreign=0.02,
     )
-    attacks = tuple(life if method.name == FRIENDLY else _disguised(method.behaviour) for method in METHODS)
-    return life, attacks
+    attacks = (_disguised(method.behaviour) for method in METHODS if method.name != FRIENDLY)
+    return [life, *attacks, UNUSUAL_DAY]
 
 
 def _disguised(behaviour: Behaviour) -> Behaviour:

@@ -7,10 +7,9 @@ import numpy as np
 from ml.shop.fraud_simulation.attacks import Attacks
 from ml.shop.fraud_simulation.config import (
     ATTACK_WEIGHTS,
-    COUNTRIES,
     ENTITIES,
     FAMILY_SHARE,
-    FRIENDLY,
+    FRIENDLY_POSITION,
     KEPT_NEW,
     METHODS,
     NORMAL_LIFE,
@@ -19,17 +18,18 @@ from ml.shop.fraud_simulation.config import (
     TRAVEL_ORDERS,
     TRAVEL_WEIGHTS,
     TRAVELLING,
+    UNUSUAL_DAY,
+    UNUSUAL_DAYS,
     Behaviour,
     SimulationConfig,
 )
 from ml.shop.fraud_simulation.context import Context
-from ml.shop.fraud_simulation.drift import behaviours_from_plant
 from ml.shop.fraud_simulation.draws import chosen, mixed, uniforms
+from ml.shop.fraud_simulation.drift import behaviours_from_plant
 
 KNOWN, NEW, SHARED, RING = range(4)
 _FORTNIGHT_DAYS = 14
 _FAVOURITE = 0.75
-_FRIENDLY_POSITION = next(position for position, method in enumerate(METHODS) if method.name == FRIENDLY)
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,31 @@ class Entities:
 
 
 def behaviours(config: SimulationConfig) -> list[Behaviour]:
-    """Normal life, the methods, and both again as they are from the planted day on."""
-    before = [NORMAL_LIFE, *(method.behaviour for method in METHODS)]
+    """Normal life, the attacks, an unusual day; and all again as they are from the planted day on."""
+    before = [NORMAL_LIFE, *(method.behaviour for method in METHODS[:FRIENDLY_POSITION]), UNUSUAL_DAY]
     if config.plant != "drift":
         return before * 2
-    life, attacks = behaviours_from_plant()
-    return [*before, life, *attacks]
+    return [*before, *behaviours_from_plant()]
 
 
 def behaviour_of(context: Context, attacks: Attacks, config: SimulationConfig) -> np.ndarray:
-    """Each order's position in `behaviours(config)`."""
+    """Each order's position in `behaviours(config)`; friendly fraud has no behaviour of its own."""
+    is_unusual = uniforms(context.key, "unusual day", config.seed) < UNUSUAL_DAYS
+    kind = np.where(is_honest(attacks), np.where(is_unusual, len(METHODS), 0), attacks.method + 1)
     is_planted = context.is_from(config.plant_from) if config.plant == "drift" else np.zeros(len(context.key), bool)
-    return np.asarray(attacks.method + 1 + np.where(is_planted, len(METHODS) + 1, 0))
+    return np.asarray(kind + np.where(is_planted, len(METHODS) + 1, 0))
+
+
+def is_honest(attacks: Attacks) -> np.ndarray:
+    """Whether the customer paid; so also in friendly fraud."""
+    return np.asarray((attacks.method < 0) | (attacks.method == FRIENDLY_POSITION))
 
 
 def entities_of(context: Context, attacks: Attacks, config: SimulationConfig) -> Entities:
     """Draw them, in the order of time: `known` needs to know what the customer used before."""
     every = behaviours(config)
     kind = behaviour_of(context, attacks, config)
-    is_honest = (attacks.method < 0) | (attacks.method == _FRIENDLY_POSITION)
+    honest = is_honest(attacks)
     travel_country = _travels(context, [one.foreign for one in every], kind, config.seed)
     names, home, has_home = {}, np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=bool)
     country = np.full(len(context.key), -1)
@@ -69,9 +75,9 @@ def entities_of(context: Context, attacks: Attacks, config: SimulationConfig) ->
         table = np.array([_weights(one, entity) for one in every])
         way = _ways(table, kind, uniforms(context.key, f"way of {entity}", config.seed))
         if entity == "ip":
-            country = np.where(is_honest, travel_country, _attack_country(way, attacks, kind, every, config.seed))
-            way = np.where(is_honest & (country >= 0), NEW, way)
-        names[entity], first, has_first = _draw(entity, way, context, attacks, is_honest, country, config.seed)
+            country = np.where(honest, travel_country, _attack_country(way, attacks, kind, every, config.seed))
+            way = np.where(honest & (country >= 0), NEW, way)
+        names[entity], first, has_first = _draw(entity, way, context, attacks, honest, country, config.seed)
         if entity == "shipping_address":
             home, has_home = first, has_first
     return Entities(names, country, home, has_home)
@@ -113,7 +119,7 @@ def _draw(
     way: np.ndarray,
     context: Context,
     attacks: Attacks,
-    is_honest: np.ndarray,
+    honest: np.ndarray,
     country: np.ndarray,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,16 +129,16 @@ def _draw(
     shared = mixed(group * np.uint64(16) + number, f"shared {entity}", seed)
     ring_key = attacks.parcel_ring if entity == "shipping_address" else attacks.ring
     ring = mixed(ring_key, f"ring {entity}", seed)
-    is_kept = is_honest & (uniforms(context.key, f"keeps {entity}", seed) < KEPT_NEW[entity])
+    is_kept = honest & (uniforms(context.key, f"keeps {entity}", seed) < KEPT_NEW[entity])
     if entity == "ip":
         is_kept &= country < 0
     is_family = uniforms(context.person_key, f"family {entity}", seed) < FAMILY_SHARE[entity]
     skips = context.in_store if entity != "instrument" else np.zeros(len(way), dtype=bool)
     own: dict[int, list[int]] = {}
     names, homes, has_home = [], [], []
-    columns = (way, context.person, fresh, shared, ring, is_honest, is_kept, is_family, skips)
+    columns = (way, context.person, fresh, shared, ring, honest, is_kept, is_family, skips)
     pick = uniforms(context.key, f"pick {entity}", seed).tolist()
-    for at, (how, who, new, common, rings, honest, kept, family, skip) in enumerate(
+    for at, (how, who, new, common, rings, pays, kept, family, skip) in enumerate(
         zip(*(column.tolist() for column in columns), strict=True)
     ):
         mine = own.get(who)
@@ -144,7 +150,7 @@ def _draw(
             name = rings
         elif how == KNOWN and mine is not None:
             name = mine[-1] if pick[at] < _FAVOURITE else mine[int(pick[at] * 1e6) % len(mine)]
-        elif mine is None and honest:
+        elif mine is None and pays:
             beside = own.get(who - 1) if family else None
             name = beside[0] if beside is not None else new
             own[who] = [name]

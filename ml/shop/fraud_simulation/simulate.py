@@ -37,7 +37,7 @@ def simulate(orders: pd.DataFrame, config: SimulationConfig, decisions: pd.DataF
     with the shorter one. Chargebacks and refunds depend on the decisions too.
 
     Args:
-        orders: order_id, customer_id (null: guest), ordered_at (aware), store_id, total_amount_cents; one row per order.
+        orders: order_id, customer_id (null: guest), ordered_at (aware), store_id, total_amount_cents; a row per order.
         decisions: order_id, action, decided_at (aware); orders that are not listed were let through.
 
     Raises:
