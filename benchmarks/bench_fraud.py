@@ -1,0 +1,245 @@
+"""Fraud: rules, logistic regression, XGBoost as it comes, and ours, on the same orders of simulated and made-up data.
+
+1. The Complete Journey's real orders with simulated payments and fraud, once per seed. All methods are trained at
+   2017-10-01 from the labels known then, and judged on the orders of the quarter that follows by the labels that became
+   known eventually. What anybody could reach is the likelihood ratio of the simulation's own processes.
+2. Payments of another shape (benchmarks/fraud_handbook.py): customers, terminals, amounts, times, labels a week late.
+
+Features are built by the project's dbt models, from raw rows. Figures are pooled over seeds, methods compared on the
+same orders; intervals are of a bootstrap that draws customers within each seed. Prints tables and writes
+benchmarks/results/fraud.json. All fraud in it is simulated.
+
+    python benchmarks/bench_fraud.py [SEEDS] [--handbook SHARE] [--only shop|handbook]
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import fraud_figures
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from fraud_handbook import FIRST_MOMENT, HandbookConfig, as_tables, make_payments
+from fraud_marts import build_fraud_marts
+from fraud_methods import (
+    ATTAINABLE,
+    LOGISTIC,
+    OURS,
+    PROBABILISTIC,
+    RAW_XGBOOST,
+    RULES,
+    Judged,
+    costs_in_truth,
+    judge_methods,
+    saved_cents,
+)
+from machine import describe_run
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "fraud.json"
+FIRST_DAY, AFTER_LAST_DAY = date(2017, 1, 1), date(2018, 1, 1)
+TRAIN_AT = datetime(2017, 10, 1, tzinfo=UTC)
+ALL_KNOWN = datetime(2018, 12, 31, tzinfo=UTC)
+HANDBOOK_TRAIN_DAYS = 130
+DRAWS = 500
+SEED = 20171119
+LIMITS = {"average_precision_over_raw_xgboost": 1.2, "average_precision_over_attainable": 0.85}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("seeds", nargs="?", type=int, default=5)
+    parser.add_argument("--handbook", type=float, default=1.0, help="Share of 1.75 million payments.")
+    parser.add_argument("--only", choices=("shop", "handbook"))
+    options = parser.parse_args()
+    result: dict[str, Any] = {**describe_run(), "data": "simulated fraud; no figure is of real fraud", "limits": LIMITS}
+    if options.only != "handbook":
+        orders, customers = _real_orders()
+        judged = [judge_shop(orders, customers, seed) for seed in range(options.seeds)]
+        result["shop"] = summarised(judged)
+        show("The Complete Journey with simulated fraud", result["shop"])
+    if options.only != "shop":
+        result["handbook"] = summarised([judge_handbook(HandbookConfig().scaled(options.handbook))])
+        show("Payments of another shape", result["handbook"])
+    if options.only is None and options.seeds >= 5 and options.handbook == 1.0:
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        print(f"written to {RESULT.relative_to(ROOT)}")
+
+
+def _real_orders() -> tuple[pa.Table, pa.Table]:
+    from ml.settings import Settings
+    from ml.shop.completejourney import CompleteJourneySource
+
+    source = CompleteJourneySource(Settings(_env_file=None))
+    orders = source.read("orders", FIRST_DAY, AFTER_LAST_DAY).rows
+    return orders, source.read("customers", FIRST_DAY, AFTER_LAST_DAY).rows
+
+
+def judge_shop(orders: pa.Table, customers: pa.Table, seed: int) -> Judged:
+    """One seed: simulate, build the marts, train, score."""
+    from ml.fraud.config import FraudConfig
+    from ml.shop.fraud_simulation import SimulationConfig, simulate
+    from ml.shop.fraud_simulation.attainable import attainable_scores
+
+    config = SimulationConfig(seed=seed, timezone="America/New_York")
+    columns = ["order_id", "customer_id", "ordered_at", "store_id", "total_amount_cents"]
+    frame = orders.select(columns).to_pandas()
+    begun = perf_counter()
+    simulated = simulate(frame, config)
+    simulating = perf_counter() - begun
+    made = {
+        name: pa.Table.from_pandas(rows.assign(currency="USD"), preserve_index=False)
+        for name, rows in (
+            ("payments", simulated.payments),
+            ("chargebacks", simulated.chargebacks),
+            ("refunds", simulated.refunds),
+        )
+    }
+    with tempfile.TemporaryDirectory(prefix="bench-fraud-") as folder:
+        tables = {"customers": customers, "orders": orders, **made}
+        marts = build_fraud_marts(Path(folder), tables, ALL_KNOWN.date(), "America/New_York")
+        first = FIRST_DAY
+        judged = judge_methods(marts, first, TRAIN_AT, AFTER_LAST_DAY, ALL_KNOWN, FraudConfig())
+        connection = marts.connect()
+        known = connection.sql(
+            "select order_id, min(known_at) as known_at from fct_fraud_labels where is_fraud group by 1"
+        )
+        labels = known.df()
+        connection.close()
+    begun = perf_counter()
+    attainable = attainable_scores(frame, simulated.payments, labels, config)
+    seconds = {
+        "simulation": simulating,
+        "features": marts.seconds,
+        **judged.seconds,
+        "attainable": perf_counter() - begun,
+    }
+    scores = {**judged.scores, ATTAINABLE: attainable.loc[judged.orders["order_id"]].to_numpy(float)}
+    return _told(Judged(judged.orders, scores, seconds, judged.trained), f"seed {seed}")
+
+
+def judge_handbook(config: HandbookConfig) -> Judged:
+    """Payments of another shape, through the same steps."""
+    from ml.fraud.config import FraudConfig
+
+    payments = make_payments(config)
+    end = FIRST_MOMENT + timedelta(days=config.days)
+    with tempfile.TemporaryDirectory(prefix="bench-fraud-") as folder:
+        known = end + timedelta(days=60)
+        marts = build_fraud_marts(Path(folder), as_tables(payments), known.date(), "UTC")
+        train_at = FIRST_MOMENT + timedelta(days=HANDBOOK_TRAIN_DAYS)
+        judged = judge_methods(marts, FIRST_MOMENT.date(), train_at, end.date(), known, FraudConfig())
+    seconds = {"features": marts.seconds, **judged.seconds}
+    return _told(Judged(judged.orders, judged.scores, seconds, judged.trained), "another shape")
+
+
+def _told(judged: Judged, name: str) -> Judged:
+    is_fraud = judged.orders["is_fraud"].to_numpy(bool)
+    precisions = {
+        method: fraud_figures.figures(
+            fraud_figures.scored(score, np.zeros(len(score)), False), is_fraud, np.ones(len(score))
+        )["average_precision"]
+        for method, score in judged.scores.items()
+    }
+    print(
+        f"{name}: {judged.trained['learnt_orders']:,} orders learnt from ({judged.trained['learnt_frauds']:,} frauds), "
+        f"{len(is_fraud):,} judged ({is_fraud.sum():,} frauds); average precision "
+        + ", ".join(f"{method} {value:.3f}" for method, value in precisions.items())
+        + "; "
+        + ", ".join(f"{step} {value:.0f} s" for step, value in judged.seconds.items()),
+        flush=True,
+    )
+    return judged
+
+
+def summarised(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Figures of all methods, pooled and by seed, with their maxima, intervals and ratios."""
+    methods = [name for name in (RULES, LOGISTIC, RAW_XGBOOST, OURS, ATTAINABLE) if name in judged[0].scores]
+    is_fraud = np.concatenate([one.orders["is_fraud"].to_numpy(bool) for one in judged])
+    seeds = np.repeat(np.arange(len(judged)), [len(one.orders) for one in judged])
+    customers = pd.concat([one.orders["customer_id"].fillna(one.orders["order_id"]) for one in judged])
+    cluster = pd.factorize(pd.Series(seeds.astype(str)) + ":" + customers.reset_index(drop=True).astype(str))[0]
+    prepared = {
+        name: fraud_figures.scored(
+            np.concatenate([one.scores[name] for one in judged]),
+            np.concatenate([saved_cents(one, name) for one in judged]),
+            name in PROBABILISTIC,
+        )
+        for name in methods
+    }
+    ones = np.ones(len(is_fraud))
+    pooled = {name: fraud_figures.figures(one, is_fraud, ones) for name, one in prepared.items()}
+    drawn = fraud_figures.bootstrap(prepared, is_fraud, cluster, seeds, draws=DRAWS, seed=SEED)
+    costs = np.concatenate([costs_in_truth(one) for one in judged])
+    against = [name for name in (RULES, LOGISTIC, RAW_XGBOOST, ATTAINABLE) if name in methods]
+    return {
+        "orders": len(is_fraud),
+        "frauds": int(is_fraud.sum()),
+        "maximum": fraud_figures.perfect(is_fraud, costs[:, 0] - costs.min(axis=1)),
+        "methods": {
+            name: {
+                figure: {"value": value, **fraud_figures.interval(drawn[name][figure])}
+                for figure, value in pooled[name].items()
+            }
+            for name in methods
+        },
+        "ours_over": {
+            name: {
+                figure: fraud_figures.ratio(drawn, lambda one, f=figure: pooled[one][f], OURS, name, figure)  # type: ignore[misc]
+                for figure in ("average_precision", "saved_cents_per_1000")
+            }
+            for name in against
+        },
+        "by_seed": [
+            {
+                "average_precision": _precisions(one),
+                "trained": dict(one.trained),
+                "seconds": {name: round(value, 1) for name, value in one.seconds.items()},
+            }
+            for one in judged
+        ],
+    }
+
+
+def _precisions(judged: Judged) -> dict[str, float]:
+    is_fraud = judged.orders["is_fraud"].to_numpy(bool)
+    nothing = np.zeros(len(is_fraud))
+    return {
+        name: fraud_figures.figures(fraud_figures.scored(score, nothing, False), is_fraud, np.ones(len(is_fraud)))[
+            "average_precision"
+        ]
+        for name, score in judged.scores.items()
+    }
+
+
+def show(title: str, summary: Mapping[str, Any]) -> None:
+    """One line per method, each figure with its interval."""
+    names = list(summary["maximum"])
+    print(f"\n{title}: {summary['orders']:,} orders judged, {summary['frauds']:,} frauds")
+    print(f"{'':14}" + "".join(f"{name.replace('average_precision', 'avg_precision'):>27}" for name in names))
+    for method, found in summary["methods"].items():
+        cells = [_cell(found[name]) if name in found else "-" for name in names]
+        print(f"{method:14}" + "".join(f"{cell:>27}" for cell in cells))
+    print(f"{'maximum':14}" + "".join(f"{_number(value):>27}" for value in summary["maximum"].values()))
+    for method, ratios in summary["ours_over"].items():
+        one = ratios["average_precision"]
+        print(f"ours over {method}: average precision {one['ratio']:.3f} [{one['low']:.3f}, {one['high']:.3f}]")
+
+
+def _cell(found: Mapping[str, float]) -> str:
+    return f"{_number(found['value'])} [{_number(found['low'])}, {_number(found['high'])}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.4f}"
+
+
+if __name__ == "__main__":
+    main()
