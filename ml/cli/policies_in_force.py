@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from ml.alerts.incidents import close_incident, open_incident
 from ml.fraud import rules
 from ml.fraud.decide import decide
 from ml.fraud.expression_values import Floats
@@ -13,7 +14,9 @@ from ml.fraud.lists import LISTS, ListEntry
 from ml.fraud.policy import Policy
 from ml.fraud.policy_file import default_policy, read_policy
 from ml.stores import policies
-from ml.stores.operations import Operations
+from ml.stores.operations import Operations, incidents
+
+_BREAKER = "circuit_breaker"
 
 
 def active_policy(operations: Operations) -> Policy:
@@ -64,8 +67,43 @@ def decide_orders(
 
 
 def record_hits(operations: Operations, decided: pd.DataFrame, orders: pd.DataFrame, policy: Policy) -> int:
-    """Keep which rules matched, once the decisions are recorded; again changes nothing."""
-    return policies.record_rule_hits(operations, rules.hits(decided, orders, policy))
+    """Keep which rules matched, and tell operators of rules whose circuit breaker opened; again changes nothing.
+
+    Returns:
+        How many hits are new.
+    """
+    found = rules.hits(decided, orders, policy)
+    new = policies.record_rule_hits(operations, found)
+    if len(orders):
+        _tell_of_breakers(operations, found, policy, max(shop_days(orders)))
+    return new
+
+
+def _tell_of_breakers(operations: Operations, hits: pd.DataFrame, policy: Policy, partition: date) -> None:
+    capped = hits[hits["is_capped"].astype(bool)].groupby("rule").size().to_dict()
+    for rule in policy.rules:
+        if rule.name not in capped:
+            continue
+        limit = rule.breaker
+        open_incident(
+            operations,
+            kind="rule_capped",
+            object=rule.name,
+            rule=_BREAKER,
+            partition=partition,
+            severity="alert",
+            title=f"Rule {rule.name} wanted to decline more than it may",
+            body=(
+                f"{capped[rule.name]} orders went to {policy.below_decline} instead of being declined: within any "
+                f"{limit.window_hours:g} hours the rule may decline {limit.declines} orders, or {limit.share:.2%} of "
+                f"all if that is more. Policy {policy.version}; docs/runbooks/rule_capped.md."
+            ),
+        )
+    for incident in operations.rows(incidents, kind="rule_capped", state="open"):
+        if incident["object"] not in capped:
+            close_incident(
+                operations, kind="rule_capped", object=incident["object"], rule=_BREAKER, partition=partition
+            )
 
 
 def shop_days(orders: pd.DataFrame) -> Sequence[date]:
