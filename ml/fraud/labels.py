@@ -39,9 +39,8 @@ class DelayCurve:
         """Share of the frauds among orders of an age that is known; 0 before the order."""
         ages = np.asarray(age_days, dtype=np.float64)
         places = np.clip(np.floor(ages), 0, len(self.share) - 1).astype(np.int64)
-        share: Floats = np.asarray(self.share, dtype=np.float64)[places]
-        share[ages < 0] = 0.0
-        return share
+        share = np.asarray(self.share, dtype=np.float64)[places]
+        return np.asarray(np.where(ages < 0, 0.0, share), dtype=np.float64)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -182,7 +181,7 @@ def label_health(
     is_recent = (age >= 0) & (age < days)
     is_before = (age >= days) & (age < days + 84)
     recent, before = int((is_recent & is_fraud).sum()), int((is_before & is_fraud).sum())
-    span = float(min(84.0, max(age[is_before].max() - days, 1.0))) if is_before.any() else 0.0
+    span = float(min(84.0, max(np.ceil(age[is_before].max()) - days + 1, 1.0))) if is_before.any() else 0.0
     usual = before / span if span else 0.0
     share = recent / max(int(is_recent.sum()), 1)
     problem = None
