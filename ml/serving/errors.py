@@ -52,7 +52,7 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Refusal)
     async def _refusal(request: Request, error: Refusal) -> JSONResponse:
-        return _answer(request, error.status, error.code, error.message, error.fields, error.headers)
+        return refused(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -85,6 +85,11 @@ def answer_errors(app: FastAPI) -> None:
         # The type tells what to look for; the text may hold what was sent.
         _LOG.error("request %s failed: %s", request_id_of(request), type(error).__name__)
         return _answer(request, 500, "internal", "Something went wrong here; tell the operator the request_id.")
+
+
+def refused(request: Request, error: Refusal) -> JSONResponse:
+    """The answer that a refusal is."""
+    return _answer(request, error.status, error.code, error.message, error.fields, error.headers)
 
 
 def problems(errors: Sequence[Mapping[str, object]]) -> list[Field]:

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field
 
 from ml.serving.bodies import StrictBody, read_body
 from ml.serving.case_file import SIMULATED, case_file, verdict_moment
-from ml.serving.errors import Refusal, answer_errors, new_request_id
+from ml.serving.errors import Refusal, answer_errors, new_request_id, refused
 from ml.serving.keys import Caller, FailedAttempts, KeyRing
 from ml.settings import PREFIX, Settings, SettingsError
 from ml.stores import reviews
@@ -29,6 +29,9 @@ from ml.stores.operations import Operations
 READ, WRITE = "reviews:read", "reviews:write"
 MAX_LISTED = 200
 _MAX_LEASE_MINUTES = 240
+
+_MAX_HEADER_BYTES = 8192
+_LARGE_HEADERS = Refusal(431, "headers_too_large", f"The headers may have {_MAX_HEADER_BYTES} bytes.")
 
 _SHOWN = ("order_id", "partition", "expected_saving_cents", "state", "claimed_by", "claim_expires_at")
 _HEADERS = {
@@ -80,7 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     @app.middleware("http")
     async def _headers(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         request.state.request_id = new_request_id()
-        response = await answer(request)
+        too_large = sum(len(name) + len(value) for name, value in request.headers.raw) > _MAX_HEADER_BYTES
+        response = refused(request, _LARGE_HEADERS) if too_large else await answer(request)
         response.headers.update({**_HEADERS, "X-Request-Id": request.state.request_id})
         return response
 
