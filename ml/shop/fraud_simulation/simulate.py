@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ml.shop.fraud_simulation.attacks import attacks_on
-from ml.shop.fraud_simulation.config import FRIENDLY, METHODS, NORMAL, SimulationConfig
+from ml.shop.fraud_simulation.config import METHODS, NORMAL, SimulationConfig
 from ml.shop.fraud_simulation.context import context_of
 from ml.shop.fraud_simulation.disputes import disputes_of
-from ml.shop.fraud_simulation.entities import entities_of
+from ml.shop.fraud_simulation.entities import entities_of, is_honest
 from ml.shop.fraud_simulation.payments import is_in_group, payments_of
 
 
@@ -47,12 +47,13 @@ def simulate(orders: pd.DataFrame, config: SimulationConfig, decisions: pd.DataF
     attacks = attacks_on(context, config)
     entities = entities_of(context, attacks, config)
     chargebacks, refunds, outcome = disputes_of(context, attacks, config, decisions)
+    is_attack = ~is_honest(attacks)
     scenario = np.array([*(method.name for method in METHODS), NORMAL], dtype=object)[attacks.method]
     truth = outcome.assign(
         scenario=scenario,
         is_fraud=attacks.method >= 0,
-        is_attack_visible=(attacks.method >= 0) & (scenario != FRIENDLY),
-        ring=pd.Series([f"{key:016x}" if key else None for key in attacks.ring.tolist()], dtype=object),
+        is_attack_visible=is_attack,
+        ring=pd.Series([f"{key:016x}" for key in attacks.ring.tolist()], dtype=object).where(is_attack, None),
         group=np.where(is_in_group(context, config), "marked", "other"),
     )
     return Simulated(payments_of(context, attacks, entities, config), chargebacks, refunds, truth)
