@@ -2,8 +2,9 @@
 
 - `reweighing_weights`: the model is trained anew with weights that make the label independent of the group. Groups are
   used in training only; decisions see none.
-- `fit_group_shifts`: each group is stopped from a probability of its own. The decision sees the group, which the law
-  of many places forbids or restricts; it works only where the policy file says that it may (`group_aware`).
+- `fit_group_factors`: each group's probabilities are multiplied before costs are weighed. The decision sees the group,
+  which the law of many places forbids or restricts: a policy takes factors only where its file says `group_aware: true`
+  and on what legal basis. What they would close and cost can be looked at before.
 - `constrain`: the decision is learned anew under a bound on the gap (fairlearn's reductions). Groups are used in
   training only.
 """
@@ -16,15 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.outcomes import DataFailed
-
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+SMALLEST_FACTOR, LARGEST_FACTOR = 0.01, 10.0
 _RATES_TRIED = 400
-
-
-class NotAllowed(DataFailed):
-    """The policy does not allow decisions to depend on the group."""
+_TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -125,53 +122,41 @@ def reweighing_weights(
 
 
 @dataclass(frozen=True)
-class GroupShifts:
-    """By how much the log-odds of each group's orders are lowered before a policy sees them.
+class GroupFactors:
+    """What each group's probabilities are multiplied by before a policy weighs costs; an unnamed group's by nothing.
 
-    A group that is not named is left as it is.
+    Attributes:
+        factors: Within `SMALLEST_FACTOR` and `LARGEST_FACTOR`, as a policy takes them.
     """
 
     attribute: str
-    shifts: Mapping[str, float]
+    factors: Mapping[str, float]
 
     def adjusted(self, probabilities: Floats, groups: pd.Series) -> Floats:
-        """Probabilities as the policy shall see them; finite ones stay strictly between 0 and 1."""
-        shift = groups.map(dict(self.shifts)).fillna(0.0).to_numpy(float)
-        return 1.0 / (1.0 + np.exp(-(log_odds(probabilities) - shift)))
+        """Probabilities as costs are weighed by them; at most 1."""
+        factor = groups.map(dict(self.factors)).fillna(1.0).to_numpy(float)
+        return np.asarray(np.minimum(probabilities * factor, 1.0), float)
 
 
-def log_odds(probabilities: Floats) -> Floats:
-    bounded = np.clip(np.asarray(probabilities, float), 1e-9, 1 - 1e-9)
-    odds: Floats = np.log(bounded / (1 - bounded))
-    return odds
-
-
-def fit_group_shifts(
-    past_stopping: Floats,
+def fit_group_factors(
+    probabilities: Floats,
+    stopped_from: Floats,
     groups: pd.Series,
     counted: Bools,
     gain_cents: Floats,
     *,
-    group_aware: bool,
     close: float = 0.9,
-) -> GroupShifts:
-    """Shifts that close a share of the gap at the least cost, from past orders.
+) -> GroupFactors:
+    """Factors that close a share of the gap at the least cost, from past orders.
 
     Args:
-        past_stopping: How far each order is past being stopped, in log-odds: log-odds of its probability minus those
-            of the probability from which the policy stops an order of its amount. It is stopped from 0 on.
+        stopped_from: The probability from which the policy stops an order such as this; it depends on the amount.
         counted: The orders that the rate is taken over.
-        group_aware: The policy's legal switch.
+        gain_cents: Per order, what stopping it saves against approving it.
         close: Share of the gap to close; the rates move towards each other, and together to where most is saved.
-
-    Raises:
-        NotAllowed: The switch is off.
     """
-    if not group_aware:
-        raise NotAllowed(
-            "fairness.group_aware: decisions may depend on the group only where the policy says true; it says false"
-        )
     assert 0 <= close <= 1, f"close is {close}, allowed are 0 to 1"
+    past_stopping = np.log(np.maximum(probabilities, _TINY)) - np.log(np.maximum(stopped_from, _TINY))
     members = {str(name): np.flatnonzero((groups == name).to_numpy()) for name in sorted(groups.unique())}
     curves = {name: _Curve(past_stopping[rows], counted[rows], gain_cents[rows]) for name, rows in members.items()}
     rates = {name: curve.rate_from(0.0) for name, curve in curves.items()}
@@ -180,9 +165,12 @@ def fit_group_shifts(
     tried = np.linspace(0.0, min(1.0, 3.0 * max(rates.values()) + 1e-9), _RATES_TRIED)
     saved = [sum(curves[name].saved_at(rate + offsets[name]) for name in curves) for rate in tried]
     chosen = float(tried[int(np.argmax(saved))])
-    return GroupShifts(
-        str(groups.name), {name: curve.threshold_at(chosen + offsets[name]) for name, curve in curves.items()}
-    )
+    thresholds = {name: curve.threshold_at(chosen + offsets[name]) for name, curve in curves.items()}
+    factors = {
+        name: float(np.clip(np.exp(-threshold), SMALLEST_FACTOR, LARGEST_FACTOR))
+        for name, threshold in thresholds.items()
+    }
+    return GroupFactors(str(groups.name), factors)
 
 
 class _Curve:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xgboost
 
-from ml.fairness.mitigation import constrain, fit_group_shifts, log_odds, measure, rate_gap, reweighing_weights
+from ml.fairness.mitigation import constrain, fit_group_factors, measure, rate_gap, reweighing_weights
 from ml.fairness.rates import RateGap, RatesConfig, audit_decisions
 
 ORDERS, CUSTOMERS = 24_000, 4_000
@@ -119,20 +119,18 @@ def test_reweighing_closes_the_gap(biased: Shop, stopped: np.ndarray):
     assert_closed(later, stopped, decide(past, later, chosen))
 
 
-def test_thresholds_by_group_close_the_gap(biased: Shop, stopped: np.ndarray):
+def test_factors_by_group_close_the_gap(biased: Shop, stopped: np.ndarray):
     """Fitted on the past, as it was reported; judged on what came later, as it was."""
     past, later = biased.past, biased.later
     earlier, newer = past.iloc[::2].reset_index(drop=True), past.iloc[1::2].reset_index(drop=True)
-    scored = learned(earlier, newer)
-    shifts = fit_group_shifts(
-        log_odds(scored) - log_odds(np.array([BREAK_EVEN])),
+    factors = fit_group_factors(
+        learned(earlier, newer),
+        np.full(len(newer), BREAK_EVEN),
         newer["age_band"],
         np.full(len(newer), True),
         gain_cents(newer, "reported"),
-        group_aware=True,
     )
-    adjusted = shifts.adjusted(learned(past, later), later["age_band"])
-    assert_closed(later, stopped, adjusted >= BREAK_EVEN)
+    assert_closed(later, stopped, factors.adjusted(learned(past, later), later["age_band"]) >= BREAK_EVEN)
 
 
 def test_a_bound_in_training_closes_the_gap(biased: Shop, stopped: np.ndarray):

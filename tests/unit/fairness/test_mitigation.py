@@ -6,10 +6,9 @@ import pytest
 
 from ml.fairness.mitigation import (
     Constrained,
-    GroupShifts,
+    GroupFactors,
     Mitigated,
-    NotAllowed,
-    fit_group_shifts,
+    fit_group_factors,
     measure,
     rate_gap,
     reweighing_weights,
@@ -68,27 +67,28 @@ def test_no_gap_has_no_closed_share():
     assert (none.closed_share, none.cost_share) == (None, None)
 
 
-def test_thresholds_by_group_need_the_legal_switch():
-    with pytest.raises(NotAllowed, match="group_aware"):
-        fit_group_shifts(np.zeros(8), GROUPS, np.full(8, True), np.zeros(8), group_aware=False)
-
-
-def test_thresholds_by_group_close_the_gap_where_most_is_saved():
-    """Group b stands one unit higher for no reason: 3 of its 4 orders are stopped, 1 of a's."""
-    past = np.array([0.5, -0.5, -1.5, -2.5, 2.5, 1.5, 0.5, -0.5])
+def test_factors_by_group_close_the_gap_where_most_is_saved():
+    """Group b's probabilities are twice as high for no reason: 3 of its 4 orders are stopped, 1 of a's."""
+    probabilities = np.array([0.5, 0.3, 0.2, 0.1, 1.0, 0.6, 0.4, 0.2])
     gain = np.array([100.0, -10, -10, -10, 100, -10, -10, -10])
-    shifts = fit_group_shifts(past, GROUPS, np.full(8, True), gain, group_aware=True, close=1.0)
-    stopped = past - GROUPS.map(shifts.shifts).to_numpy() >= 0
+    everyone, from_here = np.full(8, True), np.full(8, 0.4)
+    factors = fit_group_factors(probabilities, from_here, GROUPS, everyone, gain, close=1.0)
+    stopped = factors.adjusted(probabilities, GROUPS) >= from_here
     assert stopped.tolist() == [True, False, False, False] * 2
 
 
-def test_shifts_lower_the_log_odds_of_their_group_only():
-    shifts = GroupShifts("age_band", {"b": np.log(3)})
-    assert shifts.adjusted(np.array([0.5, 0.5]), pd.Series(["a", "b"])) == pytest.approx([0.5, 0.25])
+def test_factors_stay_within_what_a_policy_takes():
+    probabilities = np.array([1e-6, 1e-6, 1e-6, 1e-6, 0.9, 0.8, 0.7, 0.6])
+    gain = np.array([100.0, 100, 100, 100, -10, -10, -10, -10])
+    factors = fit_group_factors(probabilities, np.full(8, 0.4), GROUPS, np.full(8, True), gain, close=1.0).factors
+    assert set(factors) == {"a", "b"}
+    assert all(0.01 <= factor <= 10 for factor in factors.values())
 
 
-def test_shifts_leave_an_unknown_group_as_it_is():
-    assert GroupShifts("age_band", {"b": 1.0}).adjusted(np.array([0.2]), pd.Series([None])) == pytest.approx([0.2])
+def test_factors_multiply_their_group_only():
+    factors = GroupFactors("age_band", {"b": 0.5, "c": 3.0})
+    groups = pd.Series(["a", "b", "c", None])
+    assert factors.adjusted(np.array([0.4, 0.4, 0.4, 0.4]), groups) == pytest.approx([0.4, 0.2, 1.0, 0.4])
 
 
 def test_a_mixture_stops_with_the_chance_of_its_parts():
