@@ -7,18 +7,18 @@ from typing import Any
 import click
 
 from ml.alerts.incidents import close_incident, open_incident
+from ml.cli.sources import ComposedSource, open_shop
 from ml.cli.tables import print_table
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
 from ml.shop.contract import REQUIRED_TABLES
-from ml.shop.sources import ShopSource, open_source
 from ml.stores.landing import Batch, Landing
 from ml.stores.operations import Operations, gate_verdicts
 from ml.stores.versions import VersionStore
 
 # Tables so large that a batch covers at most one week, Monday to Sunday.
 _LANDED_BY_WEEK = ("promotions",)
-_VERSION_STORES = ("raw", "warehouse/marts", "training", "recommendations")
+_VERSION_STORES = ("raw", "warehouse/marts", "training", "recommendations", "fraud_training", "fraud_scores")
 _READABLE_RULE = "source_readable"
 _BYTES_RULE = "bytes_match_manifest"
 _SHOWN_PROBLEMS = 20
@@ -68,9 +68,9 @@ def _check_days(settings: Settings, first_day: date, last_day: date) -> None:
 
 def _open_checked(
     settings: Settings, operations: Operations, first_day: date, last_day: date
-) -> tuple[ShopSource, tuple[str, ...]]:
+) -> tuple[ComposedSource, tuple[str, ...]]:
     try:
-        source = open_source(settings)
+        source = open_shop(settings, operations)
         tables = source.tables()
     except DataFailed as error:
         _tell_readable(operations, "source", first_day, last_day, problem=str(error))
@@ -97,9 +97,9 @@ def _pieces(
     return kept, f"{first_day}..{left_until}"
 
 
-def _land(landing: Landing, source: ShopSource, table: str, first_day: date, last_day: date) -> Batch:
+def _land(landing: Landing, source: ComposedSource, table: str, first_day: date, last_day: date) -> Batch:
     delivery = source.read(table, first_day, last_day + timedelta(days=1))
-    return landing.land(delivery, first_day, last_day, source.name)
+    return landing.land(delivery, first_day, last_day, source.name_of(table))
 
 
 def _summary_of(batches: list[Batch], left_out: str | None) -> dict[str, Any]:

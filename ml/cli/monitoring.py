@@ -10,22 +10,27 @@ import click
 from ml.cli.tables import print_table
 from ml.monitoring.checks import DRIFT_MONITORS, SNAPSHOT, Watch, drift_folder, watch_drift, watch_performance
 from ml.monitoring.drift import DriftConfig
+from ml.monitoring.fraud_checks import watch_fraud_performance
+from ml.monitoring.fraud_performance import FraudPerformanceConfig
 from ml.monitoring.performance import PerformanceConfig
 from ml.monitoring.reports import drift_page, status_page
 from ml.monitoring.staleness import stale_marks
-from ml.monitoring.states import badness
+from ml.monitoring.states import badness, whole_of
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
 from ml.stores.durable import write_durably
 from ml.stores.operations import Operations, incidents, monitor_states
 
-PRODUCT = "recommender"
+RECOMMENDER, FRAUD = "recommender", "fraud"
+_PRODUCT = click.Choice([RECOMMENDER, FRAUD])
+# Orders are scored as they come: a small shop has few, and their counts over all time grow as the shop grows older.
+_DRIFT = {RECOMMENDER: DriftConfig(), FRAUD: DriftConfig(is_small_expected=True)}
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
-def check_drift(partition: date) -> dict[str, Any]:
+def check_drift(partition: date, product: str = RECOMMENDER) -> dict[str, Any]:
     """Compare what was scored after a shop day with the window that its model was trained on."""
-    states = watch_drift(_watch(), partition, DriftConfig())
+    states = watch_drift(_watch(product), partition, _DRIFT[product])
     counts: dict[str, int] = {}
     for state in states:
         counts[state.state] = counts.get(state.state, 0) + 1
@@ -38,16 +43,23 @@ def check_drift(partition: date) -> dict[str, Any]:
     }
 
 
-def check_performance(partition: date) -> dict[str, Any]:
-    """Judge the recommendations whose week has ended, in all and by group of customers."""
-    verdicts = watch_performance(_watch(), partition, PerformanceConfig())
+def check_performance(partition: date, product: str = RECOMMENDER) -> dict[str, Any]:
+    """Judge what a product gave and how it turned out.
+
+    Of recommendations those whose week has ended, in all and by group of customers; of fraud scores those whose orders
+    are old enough for their labels to be known.
+    """
+    if product == FRAUD:
+        state = watch_fraud_performance(_watch(product), partition, FraudPerformanceConfig())
+        return {"partition": partition.isoformat(), "state": state.state, "average_precision": state.value}
+    verdicts = watch_performance(_watch(product), partition, PerformanceConfig())
     judged = {day.isoformat(): {"state": state.state, "ndcg_at_10": state.value} for day, state in verdicts.items()}
     return {"partition": partition.isoformat(), "state": verdicts[partition].state, "judged": judged}
 
 
-def _watch() -> Watch:
+def _watch(product: str) -> Watch:
     settings = get_settings()
-    return Watch(settings, Operations.from_settings(settings), PRODUCT)
+    return Watch(settings, Operations.from_settings(settings), product)
 
 
 @click.group(invoke_without_command=True)
@@ -83,16 +95,18 @@ def monitor(context: click.Context, day: datetime | None, why: bool) -> None:
 
 @monitor.command("drift")
 @click.option("--day", type=_DAY, required=True, help="Shop day to judge.")
-def drift_by_hand(day: datetime) -> None:
+@click.option("--product", type=_PRODUCT, default=RECOMMENDER, show_default=True)
+def drift_by_hand(day: datetime, product: str) -> None:
     """Run the drift check of a shop day."""
-    _print_summary(check_drift(day.date()))
+    _print_summary(check_drift(day.date(), product))
 
 
 @monitor.command("performance")
 @click.option("--day", type=_DAY, required=True, help="Shop day to judge.")
-def performance_by_hand(day: datetime) -> None:
-    """Run the check of past recommendations of a shop day."""
-    _print_summary(check_performance(day.date()))
+@click.option("--product", type=_PRODUCT, default=RECOMMENDER, show_default=True)
+def performance_by_hand(day: datetime, product: str) -> None:
+    """Run the check of how past recommendations or scores turned out by a shop day."""
+    _print_summary(check_performance(day.date(), product))
 
 
 @click.group()
@@ -102,12 +116,13 @@ def report() -> None:
 
 @report.command("drift")
 @click.option("--day", "--partition", "day", type=_DAY, help="Shop day; default: the newest that was compared.")
-def drift_report(day: datetime | None) -> None:
+@click.option("--product", type=_PRODUCT, default=RECOMMENDER, show_default=True)
+def drift_report(day: datetime | None, product: str) -> None:
     """Write the drift report and print where it is."""
     settings = get_settings()
-    kept = sorted(settings.shop_dir.glob(f"monitoring/*/{SNAPSHOT}"))
+    kept = sorted(settings.shop_dir.glob(f"monitoring/*/{product}/{SNAPSHOT}"))
     if day is not None:
-        kept = [path for path in kept if path.parent == drift_folder(settings, day.date())]
+        kept = [path for path in kept if path.parent == drift_folder(settings, day.date(), product)]
     if not kept:
         raise DataFailed(
             f"no comparison is kept{f' of {day:%Y-%m-%d}' if day else ''}; `shopwright monitor drift` makes one"
@@ -133,8 +148,9 @@ def write_status(settings: Settings) -> str:
     page = settings.shop_dir / "reports" / "index.html"
     pages = sorted(path for path in settings.shop_dir.glob("reports/*.html") if path != page)
     links = {f"{path.stem} report": path.name for path in pages}
-    for path in sorted(settings.shop_dir.glob("monitoring/*/drift.html")):
-        links[f"drift of {path.parent.name}"] = f"../monitoring/{path.parent.name}/{path.name}"
+    for path in sorted(settings.shop_dir.glob("monitoring/*/*/drift.html")):
+        product, folder = path.parent.name, path.parent.parent.name
+        links[f"drift of {product}, {folder}"] = f"../monitoring/{folder}/{product}/{path.name}"
     servers = {"Airflow": settings.airflow_api_url, "MLflow": settings.mlflow_tracking_uri}
     links |= {name: url for name, url in servers.items() if url}
     open_incidents = operations.rows(incidents, state="open")
@@ -154,9 +170,13 @@ def newest_states(operations: Operations, day: date | None = None) -> list[dict[
     for row in sorted(rows, key=lambda row: str(row["partition"])):
         is_waiting = bool(row["detail"].get("expected"))
         newest[(row["monitor"], row["object"], "waiting" if is_waiting else "judged")] = row
-    newest_drift = max((key_row["partition"] for key, key_row in newest.items() if key[0] == "data_drift"), default="")
-    kept = [row for key, row in newest.items() if key[0] not in DRIFT_MONITORS or row["partition"] == newest_drift]
-    order = ["performance", "bias", "data_drift", "score_drift", "feature_drift"]
+    newest_drift = {key[1]: row["partition"] for key, row in newest.items() if key[0] == "data_drift"}
+    kept = [
+        row
+        for key, row in newest.items()
+        if key[0] not in DRIFT_MONITORS or row["partition"] >= newest_drift.get(whole_of(key[1]), "")
+    ]
+    order = ["performance", "bias", "label_flow", "label_delay", "data_drift", "score_drift", "feature_drift"]
     return sorted(
         kept,
         key=lambda row: (

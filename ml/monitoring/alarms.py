@@ -11,6 +11,7 @@ from ml.stores.operations import Operations
 DRIFT_KIND = "drift"
 PERFORMANCE_KIND = "performance"
 BIAS_KIND = "bias"
+LABELS_KIND = "labels_suspect"
 _JUDGED = "can_be_judged"
 
 
@@ -68,16 +69,30 @@ def _verdicts(product: str, states: Sequence[MonitorState]) -> list[_Alarm]:
             body = f"Distance {figure}, the threshold is {state.threshold}."
             alarms.append(_Alarm(DRIFT_KIND, "score_drift", broken, f"{product}: the scores drifted", body))
         elif state.monitor == "performance":
-            body = (
-                f"NDCG@10 of the recommendations of {state.detail['as_of_date']} was {figure} over "
-                f"{state.detail['customers']} customers. It is held against its usual level and against popularity."
-            )
-            title = f"{product}: past recommendations did badly"
+            title, body = _poor_quality(product, state, figure)
             alarms.append(_Alarm(PERFORMANCE_KIND, "holds_its_quality", broken, title, body))
+        elif state.monitor == "label_flow":
+            body = f"{state.detail['why']} Until this is settled, no newly trained model is promoted."
+            alarms.append(_Alarm(LABELS_KIND, "as_many_as_usual", broken, f"{product}: the labels look wrong", body))
         elif state.monitor == "bias":
             body = f"Gap between the best and the worst served group: {figure}; {state.threshold} is allowed."
             alarms.append(_Alarm(BIAS_KIND, state.object, broken, f"Unequal service: {state.object}", body))
     return alarms
+
+
+def _poor_quality(product: str, state: MonitorState, figure: str) -> tuple[str, str]:
+    """Title and body of an alarm about quality; the figure is the product's own."""
+    detail = state.detail
+    if "as_of_date" in detail:
+        return f"{product}: past recommendations did badly", (
+            f"NDCG@10 of the recommendations of {detail['as_of_date']} was {figure} over {detail['customers']} "
+            "customers. It is held against its usual level and against popularity."
+        )
+    return f"{product}: past scores did badly", (
+        f"Average precision on {detail['orders']} orders with mature labels ({detail['first_day']} to "
+        f"{detail['last_day']}) was {figure}. It is held against what the model reached when it was promoted. Inputs "
+        "that drifted are told apart from this (`drift`)."
+    )
 
 
 def _is_broken(state: MonitorState) -> bool:
@@ -91,6 +106,8 @@ _KIND_OF_MONITOR = {
     "feature_drift": DRIFT_KIND,
     "score_drift": DRIFT_KIND,
     "performance": PERFORMANCE_KIND,
+    "label_flow": LABELS_KIND,
+    "label_delay": LABELS_KIND,
     "bias": BIAS_KIND,
 }
 

@@ -1,4 +1,8 @@
-"""The two daily checks of a product's recommendations: their inputs from the stores, their verdicts into the record."""
+"""The daily checks of a product: their inputs from the stores, their verdicts into the record.
+
+Drift is one check for every product. What quality is differs: that of recommendations is judged here, that of fraud
+decisions in `ml.monitoring.fraud_checks`.
+"""
 
 import gzip
 import io
@@ -8,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
@@ -51,31 +54,40 @@ def watch_drift(watch: Watch, partition: date, config: DriftConfig) -> Sequence[
     Raises:
         DataFailed, ToolFailed: The comparison could not be made; that is stored first, and tells an operator.
     """
-    with _stored_if_raised(watch, partition, "data_drift", DRIFT_MONITORS):
+    with stored_if_raised(watch, partition, "data_drift", DRIFT_MONITORS):
         day = watch.shown.keep(partition + _DAY)
         drift = None
         if day is None:
             states: Sequence[MonitorState] = [_nothing_shown(watch, partition)]
         else:
             drift = _judge_drift(watch, day, config)
-            states = drift.states() if drift else [_nothing_learnt(watch, day)]
-    _store(watch, partition, DRIFT_MONITORS, states)
+            states = _states_of(watch, drift, day, config)
+    store_states(watch, partition, DRIFT_MONITORS, states)
     _write_drift(watch, partition, day, states, drift)
     return states
 
 
 def _judge_drift(watch: Watch, day: ShownDay, config: DriftConfig) -> Drift | None:
-    """The verdict; None for a baseline, which learnt from no window."""
+    """The verdict; None for a baseline that learnt from no window."""
     bundle = load_bundle(watch.settings, watch.product, day.model_version)
-    if bundle.kind == "baseline":
+    if bundle.kind == "baseline" and REFERENCE not in bundle.contents:
         return None
     if REFERENCE not in bundle.contents:
         raise DataFailed(f"{day.model_version} has no {REFERENCE}: expected a sample of its training window")
     current = watch.shown.read(day, SCORED)
     if current is None:
-        raise DataFailed(f"recommendations {day.version} have no table {SCORED}: expected a sample of what was scored")
+        raise DataFailed(f"{day.version} has no table {SCORED}: expected a sample of what was scored")
     reference = pd.read_parquet(io.BytesIO(bundle.contents[REFERENCE]))
     return judge_drift(watch.product, reference, current, list(bundle.manifest["features"]), config)
+
+
+def _states_of(watch: Watch, drift: Drift | None, day: ShownDay, config: DriftConfig) -> Sequence[MonitorState]:
+    if drift is None:
+        return [_nothing_learnt(watch, day)]
+    if config.is_small_expected and (rows := watch.shown.count(day, SCORED)) < config.guards.min_rows:
+        why = f"{rows} rows were scored lately, {config.guards.min_rows} are needed"
+        return [unknown("data_drift", watch.product, why, expected=True)]
+    return drift.states()
 
 
 def _nothing_shown(watch: Watch, partition: date) -> MonitorState:
@@ -83,8 +95,8 @@ def _nothing_shown(watch: Watch, partition: date) -> MonitorState:
         return unknown("data_drift", watch.product, "there is no champion yet", expected=True)
     newest = watch.shown.newest_published()
     if newest is not None and newest > partition + _DAY:
-        return unknown("data_drift", watch.product, "a later day's recommendations were published first", expected=True)
-    return unknown("data_drift", watch.product, "no recommendations were published for this day", expected=False)
+        return unknown("data_drift", watch.product, "what a later day gave was published first", expected=True)
+    return unknown("data_drift", watch.product, "nothing was published for this day", expected=False)
 
 
 def _nothing_learnt(watch: Watch, day: ShownDay) -> MonitorState:
@@ -104,16 +116,16 @@ def watch_performance(watch: Watch, partition: date, config: PerformanceConfig) 
     Raises:
         DataFailed, ToolFailed: The comparison could not be made; that is stored first, and tells an operator.
     """
-    with _stored_if_raised(watch, partition, "performance", QUALITY_MONITORS):
+    with stored_if_raised(watch, partition, "performance", QUALITY_MONITORS):
         watch.shown.keep(partition + _DAY)
         verdicts = {}
         for day in _due_days(watch, partition):
             states = _judge_week(watch, day, config)
-            _store(watch, _week_end(day), QUALITY_MONITORS, states)
+            store_states(watch, _week_end(day), QUALITY_MONITORS, states)
             verdicts[_week_end(day)] = states[0]
     if partition not in verdicts:
         verdicts[partition] = _not_yet(watch, partition)
-        _store(watch, partition, QUALITY_MONITORS, [verdicts[partition]])
+        store_states(watch, partition, QUALITY_MONITORS, [verdicts[partition]])
     return verdicts
 
 
@@ -163,29 +175,30 @@ def _past(watch: Watch, day: ShownDay) -> list[float]:
 
 
 @contextmanager
-def _stored_if_raised(
-    watch: Watch, partition: date, monitor: Literal["data_drift", "performance"], monitors: Sequence[str]
-) -> Iterator[None]:
+def stored_if_raised(watch: Watch, partition: date, monitor: str, monitors: Sequence[str]) -> Iterator[None]:
+    """Store that the state of the monitors is unknown when the block raises, and tell an operator."""
     try:
         yield
     except (DataFailed, ToolFailed) as error:
-        _store(watch, partition, monitors, [unknown(monitor, watch.product, str(error), expected=False)])
+        store_states(watch, partition, monitors, [unknown(monitor, watch.product, str(error), expected=False)])
         raise
 
 
-def _store(watch: Watch, partition: date, monitors: Sequence[str], states: Sequence[MonitorState]) -> None:
-    watch.operations.replace_monitor_states(partition.isoformat(), monitors, [asdict(state) for state in states])
+def store_states(watch: Watch, partition: date, monitors: Sequence[str], states: Sequence[MonitorState]) -> None:
+    """Make these the states of the monitors of a product on a shop day, and tell operators of what is broken."""
+    rows = [asdict(state) for state in states]
+    watch.operations.replace_monitor_states(partition.isoformat(), monitors, rows, of=watch.product)
     tell_of_states(watch.operations, watch.product, partition, states)
 
 
 def _write_drift(
     watch: Watch, partition: date, day: ShownDay | None, states: Sequence[MonitorState], drift: Drift | None
 ) -> None:
-    folder = drift_folder(watch.settings, partition)
+    folder = drift_folder(watch.settings, partition, watch.product)
     content = {
         "product": watch.product,
         "partition": partition.isoformat(),
-        "recommendations": day.version if day else None,
+        "version": day.version if day else None,
         "model_version": day.model_version if day else None,
         "states": [asdict(state) for state in states],
     }
@@ -194,6 +207,6 @@ def _write_drift(
         write_durably(folder / SNAPSHOT, gzip.compress(drift.snapshot.dumps().encode(), mtime=0))
 
 
-def drift_folder(settings: Settings, partition: date) -> Path:
+def drift_folder(settings: Settings, partition: date, product: str) -> Path:
     """Where a day's drift is kept as JSON."""
-    return settings.shop_dir / "monitoring" / partition.isoformat()
+    return settings.shop_dir / "monitoring" / partition.isoformat() / product

@@ -1,6 +1,6 @@
 """Drift of features and scores: the day's scored rows against the window that the model was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml.monitoring.guards import GuardConfig, Guarded, guard
-from ml.monitoring.states import MonitorState, State, by_thresholds, worst
+from ml.monitoring.states import MonitorState, State, by_thresholds, part_of, worst
 from ml.outcomes import ToolFailed
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class DriftConfig:
         alert_distance: A shift of the mean by a quarter of a standard deviation, or as much change of shape.
         warn_share, alert_share: Share of the judged features beyond `alert_distance`. One feature of a kind moves
             with every promotion; a fifth of them together means that the model sees another shop.
+        is_small_expected: Too few rows to compare are no failure: what is scored is what comes, not the whole shop.
     """
 
     sample_rows: int = 5000
@@ -36,6 +37,7 @@ class DriftConfig:
     alert_distance: float = 0.25
     warn_share: float = 0.05
     alert_share: float = 0.2
+    is_small_expected: bool = False
     seed: int = 20171119
     guards: GuardConfig = field(default_factory=GuardConfig)
 
@@ -61,7 +63,8 @@ class Drift:
     @property
     def unknown(self) -> tuple[str, ...]:
         """Columns that could not be judged."""
-        return tuple(column.object for column in self.columns if column.state == "unknown")
+        whole = part_of(self.features.object, "")
+        return tuple(column.object.removeprefix(whole) for column in self.columns if column.state == "unknown")
 
     def states(self) -> tuple[MonitorState, ...]:
         return (self.features, *self.columns)
@@ -86,8 +89,10 @@ def judge_drift(
     if guarded.comparable:
         snapshot = _compare(reference, current, guarded.comparable, config)
         distances = _distances(snapshot)
-    columns = tuple(_column_state(column, guarded, distances, config) for column in [*features, SCORE])
-    return Drift(_overall(product, columns, config), columns, snapshot)
+    names = [*features, SCORE]
+    columns = tuple(_column_state(product, name, guarded, distances, config) for name in names)
+    by_name = dict(zip(names, columns, strict=True))
+    return Drift(_overall(product, by_name, config), columns, snapshot)
 
 
 def _compare(reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[str], config: DriftConfig) -> "Snapshot":
@@ -125,24 +130,25 @@ def _distances(snapshot: "Snapshot") -> dict[str, float]:
     return {metric["config"]["column"]: float(metric["value"]) for metric in single}
 
 
-def _column_state(column: str, guarded: Guarded, distances: dict[str, float], config: DriftConfig) -> MonitorState:
+def _column_state(
+    product: str, column: str, guarded: Guarded, distances: dict[str, float], config: DriftConfig
+) -> MonitorState:
     monitor = "score_drift" if column == SCORE else "feature_drift"
+    judged, limit = part_of(product, column), config.alert_distance
     if column in guarded.problems:
-        return MonitorState(monitor, column, "unknown", None, config.alert_distance, {"why": guarded.problems[column]})
+        return MonitorState(monitor, judged, "unknown", None, limit, {"why": guarded.problems[column]})
     if column in guarded.empty:
-        return MonitorState(
-            monitor, column, "ok", None, config.alert_distance, {"why": "without values in both windows"}
-        )
+        return MonitorState(monitor, judged, "ok", None, limit, {"why": "without values in both windows"})
     distance = distances[column]
-    state = by_thresholds(distance, config.warn_distance, config.alert_distance)
-    return MonitorState(monitor, column, state, distance, config.alert_distance, {"warn": config.warn_distance})
+    state = by_thresholds(distance, config.warn_distance, limit)
+    return MonitorState(monitor, judged, state, distance, limit, {"warn": config.warn_distance})
 
 
-def _overall(product: str, columns: Sequence[MonitorState], config: DriftConfig) -> MonitorState:
-    features = [column for column in columns if column.monitor == "feature_drift"]
-    judged = [column for column in features if column.state != "unknown"]
+def _overall(product: str, columns: Mapping[str, MonitorState], config: DriftConfig) -> MonitorState:
+    features = {name: state for name, state in columns.items() if state.monitor == "feature_drift"}
+    judged = {name: state for name, state in features.items() if state.state != "unknown"}
     unknown = len(features) - len(judged)
-    drifted = sorted(column.object for column in judged if column.state == "alert")
+    drifted = sorted(name for name, state in judged.items() if state.state == "alert")
     share = len(drifted) / len(judged) if judged else None
     states: list[State] = ["unknown"] if unknown else []
     if share is not None:

@@ -38,6 +38,16 @@ def unknown(monitor: str, judged: str, why: str, *, expected: bool) -> MonitorSt
     return MonitorState(monitor, judged, "unknown", detail={"why": why, "expected": expected})
 
 
+def part_of(judged: str, part: str) -> str:
+    """Object of a state that is about a part of something, such as a feature of a product."""
+    return f"{judged}: {part}"
+
+
+def whole_of(judged: str) -> str:
+    """The object that a part belongs to; an object that is no part is its own whole."""
+    return judged.split(": ", maxsplit=1)[0]
+
+
 def badness(state: State) -> int:
     """Place of a state in the order ok, warn, unknown, alert."""
     return _ORDER.index(state)

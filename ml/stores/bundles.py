@@ -25,7 +25,7 @@ MODEL = "model.json"
 REFERENCE = "reference.parquet"
 # A bundle holds data only: nothing in it can carry code, so nothing is ever unpickled.
 _DATA_SUFFIXES = (".json", ".parquet")
-_KINDS = ("baseline", "ranker")
+_KINDS = ("baseline", "ranker", "trees")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def save_bundle(
     """Save a model version: wholly there or not at all.
 
     Args:
-        manifest: JSON-able and free of wall-clock time; needs `kind` ("baseline" or "ranker") and
+        manifest: JSON-able and free of wall-clock time; needs `kind` ("baseline", "ranker" or "trees") and
             `trained_partition` (YYYY-MM-DD). It and the files' bytes decide the version's name.
         files: Data files by name, as bytes or as a path to copy.
 
@@ -110,10 +110,10 @@ def load_bundle(settings: Settings, product: str, version: str) -> ModelBundle:
 
 
 def load_booster(bundle: ModelBundle) -> "xgboost.Booster":
-    """The ranker of a bundle, from the bytes that were hashed and only in XGBoost's JSON format.
+    """The trees of a bundle, from the bytes that were hashed and only in XGBoost's JSON format.
 
     Raises:
-        DataFailed: The bundle has no ranker, or its bytes are not JSON.
+        DataFailed: The bundle has no trees, or its bytes are not JSON.
     """
     import xgboost
 

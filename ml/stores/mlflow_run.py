@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.settings import PROJECT_DIR
-from ml.stores.bundles import MANIFEST, ModelBundle, load_booster
+from ml.stores.bundles import MANIFEST, MODEL, ModelBundle, load_booster
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +58,7 @@ def record_run(
             _log_bytes(client, run_id, f"pictures/{picture.removesuffix('.png')}.png", body)
         client.log_artifact(run_id, str(bundle.folder / MANIFEST), "bundle")
         source, model_id = f"runs:/{run_id}/bundle", None
-        if bundle.kind == "ranker":
+        if MODEL in bundle.contents:
             source, model_id = _log_model(run_id, bundle)
     except BaseException:
         with suppress(MlflowException):
@@ -133,7 +133,7 @@ def _log_bytes(client: "MlflowClient", run_id: str, artifact: str, body: bytes) 
 
 
 def _log_model(run_id: str, bundle: ModelBundle) -> tuple[str, str]:
-    """Log the ranker in XGBoost's JSON format; requirements and signature are given, for inferring them takes 15 s.
+    """Log the trees in XGBoost's JSON format; requirements and signature are given, for inferring them takes 15 s.
 
     Returns:
         The URI that a model version is made from, and MLflow's id of it.

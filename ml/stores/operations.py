@@ -325,10 +325,19 @@ class Operations:
         """Store a monitor's state; the columns are those of `monitor_states`."""
         self.upsert(monitor_states, ("monitor", "object", "partition"), {"judged_at": wall_clock(), **row})
 
-    def replace_monitor_states(self, partition: str, monitors: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-        """Make these the only states of some monitors on a shop day; what an earlier run left is gone."""
+    def replace_monitor_states(
+        self, partition: str, monitors: Sequence[str], rows: Sequence[dict[str, Any]], of: str | None = None
+    ) -> None:
+        """Make these the only states of some monitors on a shop day; what an earlier run left is gone.
+
+        Args:
+            of: Only those of this object, and of its parts (`<object>: <part>`).
+        """
         now = wall_clock()
         stale = (monitor_states.c.partition == partition) & monitor_states.c.monitor.in_(list(monitors))
+        if of is not None:
+            judged = monitor_states.c.object
+            stale &= (judged == of) | judged.startswith(f"{of}: ", autoescape=True)
         with self.transaction() as connection:
             connection.execute(delete(monitor_states).where(stale))
             if rows:

@@ -1,7 +1,7 @@
-"""What customers were shown on past days, and a sample of what was scored for it, for as long as it is watched.
+"""What a product gave on past days, and a sample of what was scored for it, for as long as it is watched.
 
-Published recommendations are pruned after a few versions; a day can only be judged a week later. The rows
-hold pseudonymous customer ids and stay inside the state folder.
+Published versions are pruned after a few; a day of recommendations can only be judged a week later. The rows hold
+pseudonymous customer ids and stay inside the state folder.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from ml.stores.versions import StaleWriter, Version, VersionStore
 
 SHOWN = "recommendations"
 SCORED = "scored_sample"
+PUBLISHED = {"recommender": "recommendations", "fraud": "fraud_scores"}
+"""Product -> folder under the shop's state folder of what it publishes day by day."""
 _DAYS = "days"
 _KEPT = {SHOWN: ["customer_id", "rank", "product_id"], SCORED: None}
 _KEEP_DAYS = 35
@@ -24,12 +26,12 @@ _WRITE_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class ShownDay:
-    """One day's recommendations.
+    """What was published for one day.
 
     Attributes:
-        as_of_date: Start of the day that they were made for.
-        version: Version of the recommendations.
-        model_version: Version of the model that made them.
+        as_of_date: Start of the day that it was made for.
+        version: Version of what was published.
+        model_version: Version of the model that made it.
     """
 
     as_of_date: date
@@ -38,10 +40,10 @@ class ShownDay:
 
 
 class ShownStore:
-    """A window of days of one product's recommendations."""
+    """A window of days of what one product published."""
 
     def __init__(self, settings: Settings, product: str) -> None:
-        self._published = VersionStore(settings.shop_dir / "recommendations")
+        self._published = VersionStore(settings.shop_dir / PUBLISHED[product])
         self._kept = VersionStore(settings.shop_dir / "shown" / product)
 
     def keep(self, as_of_date: date) -> ShownDay | None:
@@ -64,7 +66,7 @@ class ShownStore:
         return found[-1] if found else None
 
     def newest_published(self) -> date | None:
-        """The newest day that recommendations are published for."""
+        """The newest day that something is published for."""
         days = [v.lineage["as_of_date"] for v in self._published.versions() if "as_of_date" in v.lineage]
         return date.fromisoformat(max(days)) if days else None
 
@@ -105,6 +107,11 @@ class ShownStore:
         rows = self._kept.read(current, _DAYS).to_pylist()
         days = [ShownDay(date.fromisoformat(row["as_of_date"]), row["version"], row["model_version"]) for row in rows]
         return sorted(days, key=lambda day: day.as_of_date)
+
+    def count(self, day: ShownDay, table: str) -> int:
+        """Rows of a kept table of a day."""
+        current, name = self._kept.current(), day.as_of_date.isoformat()
+        return sum(part.rows for part in (current.parts_of(table) if current else ()) if part.partition == name)
 
     def read(self, day: ShownDay, table: str) -> pd.DataFrame | None:
         """A kept table of a day; None when the day was published without it."""

@@ -87,7 +87,10 @@ def publish_marts(settings: Settings, served: Callable[[int], bool], target_day:
 
 
 def states(operations: Operations, **equal: str) -> dict[str, str]:
-    return {row["object"]: row["state"] for row in operations.rows(monitor_states, **equal)}
+    """State by object; of a feature, by its name."""
+    return {
+        row["object"].removeprefix("recommender: "): row["state"] for row in operations.rows(monitor_states, **equal)
+    }
 
 
 def open_rules(operations: Operations) -> set[tuple[str, str, str]]:
@@ -99,7 +102,7 @@ def test_a_day_like_the_training_window_is_ok(settings, operations):
     assert monitoring.check_drift(DAY)["states"] == {"ok": 5}
     assert states(operations) == dict.fromkeys(["recommender", *FEATURES, "score"], "ok")
     assert open_rules(operations) == set()
-    kept = json.loads((settings.shop_dir / "monitoring" / "2017-11-20" / "drift.json").read_text())
+    kept = json.loads((settings.shop_dir / "monitoring" / "2017-11-20" / "recommender" / "drift.json").read_text())
     assert [state["state"] for state in kept["states"]] == ["ok"] * 5
 
 
@@ -205,7 +208,7 @@ def test_the_report_is_made_from_what_is_kept_and_names_no_customer(settings, op
     monitoring.check_drift(DAY)
     shown = CliRunner().invoke(monitoring.report, ["drift", "--partition", "2017-11-20"])
     assert shown.exit_code == 0, shown.output
-    page = (settings.shop_dir / "monitoring" / "2017-11-20" / "drift.html").read_text()
+    page = (settings.shop_dir / "monitoring" / "2017-11-20" / "recommender" / "drift.html").read_text()
     assert shown.output.strip().endswith("drift.html")
     assert "days_since_purchase" in page
     assert "household-" not in page
@@ -277,14 +280,14 @@ def test_a_group_that_is_served_worse_alerts_without_naming_it(settings, operati
     publish_marts(settings, served=lambda number: number % 2 == 1 or number % 4 == 0)
     monitoring.check_performance(WEEK_END)
     assert states(operations, monitor="bias") == {
-        "recommender: hit by age_band": "alert",
-        "recommender: ndcg by age_band": "alert",
-        "recommender: hit by has_demographics": "unknown",
-        "recommender: ndcg by has_demographics": "unknown",
+        "hit by age_band": "alert",
+        "ndcg by age_band": "alert",
+        "hit by has_demographics": "unknown",
+        "ndcg by has_demographics": "unknown",
     }
     assert open_rules(operations) == {
-        ("bias", "recommender: hit by age_band", "alert"),
-        ("bias", "recommender: ndcg by age_band", "alert"),
+        ("bias", "hit by age_band", "alert"),
+        ("bias", "ndcg by age_band", "alert"),
     }
     for row in operations.rows(incidents):
         assert "young" not in row["title"] + row["body"]

@@ -42,7 +42,7 @@ def test_each_monitor_is_shown_once_with_its_newest_day(operations):
 
 
 def test_a_feature_that_the_newest_model_does_not_have_is_not_shown(operations):
-    judge(operations, "feature_drift", "gone", "2017-11-20", "alert", 0.4)
+    judge(operations, "feature_drift", "recommender: gone", "2017-11-20", "alert", 0.4)
     judge(operations, "data_drift", "recommender", "2017-11-21", "ok")
     assert shown(operations) == [("data_drift", "recommender", "ok")]
 
