@@ -17,7 +17,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 PREFIX = "SHOPWRIGHT_"
 KEY_NAME = r"^[a-z][a-z0-9_.-]{0,39}$"
-KEY_GRANT = r"^[0-9a-f]{64}( reviews:(read|write))+$"
+KEY_GRANT = r"^[0-9a-f]{64}( [0-9a-f]{64})?( reviews:(read|write))+$"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -124,7 +124,8 @@ class Settings(BaseSettings):
     api_keys: dict[Annotated[str, Field(pattern=KEY_NAME)], Annotated[str, Field(pattern=KEY_GRANT)]] = Field(
         default_factory=dict,
         description="Who may use the API (a JSON object): name -> sha256 of the key in hexadecimal and its scopes, "
-        'such as "<64 digits> reviews:read reviews:write". A verdict is signed with the name. Without keys, no API.',
+        'such as "<64 digits> reviews:read reviews:write"; two digests while a key is replaced. A verdict is signed '
+        "with the name. Without keys, no API.",
     )
 
     @model_validator(mode="after")

@@ -52,6 +52,8 @@ def print_case(shown: Mapping[str, Any]) -> None:
     held = f" by {case['claimed_by']} until {_minute(case['claim_expires_at'])}" if case["state"] == "claimed" else ""
     found = f": {case['verdict']}, {case['decided_by']}, {_minute(case['decided_at'])}" if case["verdict"] else ""
     click.echo(f"\ncase: {case['state']}{held}{found}")
+    if case["note"]:
+        click.echo(f"note: {case['note']}")
     if shown["linked_entities"]:
         click.echo()
         print_table(

@@ -38,14 +38,15 @@ class KeyRing:
     """The keys of the settings.
 
     Args:
-        grants: Name -> digest and scopes, as in `SHOPWRIGHT_API_KEYS`.
+        grants: Name -> digest and scopes, as in `SHOPWRIGHT_API_KEYS`; two digests while a key is replaced.
     """
 
     def __init__(self, grants: Mapping[str, str]) -> None:
-        self._callers = []
+        self._callers: list[tuple[bytes, Caller]] = []
         for name, grant in grants.items():
-            digest, *scopes = grant.split(" ")
-            self._callers.append((digest.encode(), Caller(name, frozenset(scopes))))
+            parts = grant.split(" ")
+            caller = Caller(name, frozenset(part for part in parts if ":" in part))
+            self._callers += [(part.encode(), caller) for part in parts if ":" not in part]
 
     def caller_of(self, key: str) -> Caller | None:
         """Whose key it is; None for nobody's. All digests are compared, whichever matches."""

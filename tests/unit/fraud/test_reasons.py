@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.fraud.baselines import RatesBaseline
+from ml.fraud.calibration import Calibration
 from ml.fraud.declaration import declaration
 from ml.fraud.feature_names import OTHER, group_of, named
 from ml.fraud.features import ORDER_FEATURES, model_features, with_derived
+from ml.fraud.inputs import Bounds
 from ml.fraud.reason_texts import title_of
 from ml.fraud.reasons import group_contributions, reason_codes
 
@@ -77,6 +80,21 @@ def test_groups_and_bias_add_up_to_the_margin():
     rows = with_derived(pd.concat([row()] * 7, ignore_index=True))
     told = [sum(one["contribution"] for one in reasons) for reasons in reason_codes(rows, given, limit=None)]
     np.testing.assert_allclose(told + given["bias"], given.sum(axis=1), rtol=0, atol=1e-12)
+
+
+def test_reasons_of_a_model_add_up_to_its_probability():
+    features = ("fraud_rate_over_shop_device_ever", "fraud_rate_over_shop_ip_ever")
+    model = RatesBaseline(features, Calibration(slope=0.8, intercept=-4.0), Bounds(np.full(2, 1e6), 0.9))
+    values = {"fraud_rate_shop_ever": 0.01, "fraud_rate_device_ever": 0.2, "fraud_rate_ip_ever": 0.005}
+    rows = with_derived(row(**values))
+    contributions = model.contributions(rows)
+    (found,) = reason_codes(rows, contributions)
+    # 0.8 * (ln 20 + ln 0.5) - 4 = -2.158: a probability of 10.36%.
+    assert [one["code"] for one in found] == ["fraud_history_device", "fraud_history_ip"]
+    margin = sum(one["contribution"] for one in found) + contributions["bias"].iloc[0]
+    assert margin == pytest.approx(-2.158, abs=1e-3)
+    assert model.probabilities(rows)[0] == pytest.approx(1 / (1 + np.exp(-margin)))
+    assert (found[0]["value"], found[0]["usual"]) == (pytest.approx(0.2), pytest.approx(0.01))
 
 
 def test_the_most_important_group_comes_first_whichever_way_it_moved():
