@@ -93,7 +93,7 @@ def _rings_at_once(context: Context, config: SimulationConfig) -> np.ndarray:
     total = np.concatenate([[0], np.cumsum(counts)])
     at = weeks - weeks[0]
     recent = (total[at] - total[np.maximum(at - _WEEKS_OF_VOLUME, 0)]) / np.clip(at, 1, _WEEKS_OF_VOLUME)
-    return np.maximum(np.rint(recent / config.orders_per_ring), 1).astype(np.int64)
+    return np.asarray(np.maximum(np.rint(recent / config.orders_per_ring), 1), dtype=np.int64)
 
 
 def _rings(method: Method, context: Context, lanes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

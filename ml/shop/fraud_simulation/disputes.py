@@ -82,7 +82,8 @@ def disputes_of(
 def _delays(medians: np.ndarray, first: np.ndarray, key: np.ndarray, seed: int) -> np.ndarray:
     second = uniforms(key, "report delay angle", seed)
     normal = np.sqrt(-2 * np.log1p(-np.minimum(first, 1 - 1e-12))) * np.cos(2 * np.pi * second)  # Box-Muller
-    return np.clip(DELAY_FIRST_DAY + medians * np.exp(DELAY_SPREAD * normal), 0, DELAY_LAST_DAY)
+    delays = DELAY_FIRST_DAY + medians * np.exp(DELAY_SPREAD * normal)
+    return np.asarray(np.minimum(delays, DELAY_LAST_DAY))
 
 
 def _decided(

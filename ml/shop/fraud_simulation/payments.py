@@ -124,21 +124,21 @@ def _domains(context: Context, attacks: Attacks, config: SimulationConfig) -> np
     chance = np.array([one.throwaway for one in behaviours(config)])[behaviour_of(context, attacks, config)]
     draw = uniforms(context.key, "throwaway", config.seed)
     which = (uniforms(context.key, "which throwaway", config.seed) * len(THROWAWAY_DOMAINS)).astype(int)
-    return np.where(draw < chance, np.array(THROWAWAY_DOMAINS, dtype=object)[which], own)
+    return np.asarray(np.where(draw < chance, np.array(THROWAWAY_DOMAINS, dtype=object)[which], own))
 
 
 def _failed_attempts(context: Context, attacks: Attacks, config: SimulationConfig) -> np.ndarray:
     """How many attempts fail before the one that is approved."""
     chance = np.array([one.fails for one in behaviours(config)])[behaviour_of(context, attacks, config)]
     draw = np.maximum(uniforms(context.key, "fails", config.seed), 1e-12)
-    return np.minimum((np.log(draw) / np.log(chance)).astype(np.int64), _MOST_FAILED)
+    return np.asarray(np.minimum(np.log(draw) // np.log(chance), _MOST_FAILED), dtype=np.int64)
 
 
 def _pause(context: Context, failed: np.ndarray) -> np.ndarray:
     """Seconds between attempts: short enough that the first one lies within the shop-local day."""
     local = context.orders["ordered_at"].dt.tz_convert(context.zone)
     since_midnight = (local - local.dt.normalize()).dt.total_seconds().to_numpy()
-    return np.minimum(_BETWEEN_ATTEMPTS_SECONDS, np.floor(since_midnight / np.maximum(failed, 1)))
+    return np.asarray(np.minimum(_BETWEEN_ATTEMPTS_SECONDS, np.floor(since_midnight / np.maximum(failed, 1))))
 
 
 def _texts(keys: np.ndarray) -> np.ndarray:
