@@ -1,6 +1,6 @@
 """A small shop's rows as the arrival gate would publish them, without the gate: for tests of what comes after it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from expectations.conservation import collapse_duplicates, with_bookkeeping
 from ml.settings import Settings
-from ml.shop.contract import CONTRACT
+from ml.shop.contract import CONTRACT, RESERVED_COLUMNS
 from ml.shop.files import FilesSource
 from ml.stores.raw import SET_ASIDE_SCHEMA, AcceptedBatch, RawStore, raw_schema
 from ml.stores.versions import Version
@@ -58,6 +58,16 @@ def accepted_batch(settings: Settings, table: str, rows: pa.Table, first_day: da
         rows_collapsed=rows.num_rows - kept.num_rows,
         rows_late=0,
     )
+
+
+def batch_of(
+    settings: Settings, table: str, rows: Sequence[Mapping[str, object]], first_day: date, last_day: date
+) -> AcceptedBatch:
+    """An accepted batch of plain rows; columns that they lack are null."""
+    contract = CONTRACT[table]
+    reserved = [pa.field(column.name, column.type.arrow) for column in RESERVED_COLUMNS]
+    typed = pa.Table.from_pylist(list(rows), schema=pa.schema([*contract.schema, *reserved]))
+    return accepted_batch(settings, table, typed, first_day, last_day)
 
 
 def shop_settings(state_dir: Path, shop: Path, **other: object) -> Settings:

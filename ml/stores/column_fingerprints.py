@@ -1,8 +1,8 @@
 """What one feature is made of, as one hash: a new column beside it in the mart is no change of it.
 
-All models that a mart is built from become the steps of one query that selects the mart's key and the one column;
-what the query then does not use is taken out, and what is left, with the declared types, is hashed. Filters, joins and
-groups stay: they decide which rows there are, for every column alike.
+All models that a mart is built from become the steps of one query; what of it the mart's key and the one column use
+(see `ml.stores.used_columns`) is hashed, with the declared types. Filters, joins and groups always count: they decide
+which rows there are, for every column alike.
 """
 
 import hashlib
@@ -45,31 +45,28 @@ def column_fingerprints(manifest: Mapping[str, Any], mart: str) -> dict[str, str
         columns.
     """
     import sqlglot
-    from sqlglot import exp
     from sqlglot.errors import SqlglotError
-    from sqlglot.optimizer.pushdown_projections import pushdown_projections
     from sqlglot.optimizer.qualify import qualify
+
+    from ml.stores.used_columns import UsedColumns
 
     unique_id, node = next((key, each) for key, each in manifest["nodes"].items() if each["name"] == mart)
     features = [name for name in node["columns"] if name not in _KEYS]
+    keys = [name for name in _KEYS if name in node["columns"]]
     try:
         statement = sqlglot.parse_one(_one_query(manifest, unique_id), dialect=_DIALECT)
         schema = _raw_schema(manifest, unique_id)
-        query = qualify(
-            statement, schema=schema, dialect=_DIALECT, quote_identifiers=False, validate_qualify_columns=True
+        query = UsedColumns(
+            qualify(statement, schema=schema, dialect=_DIALECT, quote_identifiers=False, validate_qualify_columns=True)
         )
-        fingerprints = {}
-        for name in features:
-            kept = {*_KEYS, features[0], name}
-            pruned = query.copy()
-            assert isinstance(pruned, exp.Select)
-            pruned.set("expressions", [each for each in pruned.expressions if each.alias_or_name in kept])
-            used = pushdown_projections(pruned)
-            described = {"sql": used.sql(_DIALECT, comments=False), "type": node["columns"][name].get("data_type")}
-            digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-            fingerprints[f"{mart}.{name}"] = digest
     except (SqlglotError, RecursionError):
         return {}
+    fingerprints = {}
+    for name in features:
+        used = query.text_of({*keys, features[0], name})
+        described = {"sql": used, "name": name, "type": node["columns"][name].get("data_type")}
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        fingerprints[f"{mart}.{name}"] = digest
     return fingerprints
 
 

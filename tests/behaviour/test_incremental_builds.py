@@ -195,7 +195,7 @@ def test_one_more_day_with_every_kind_of_change_leaves_what_a_build_from_nothing
 
 
 def test_a_features_fingerprint_is_that_of_its_code_not_of_the_kind_of_build(before: Built, after: Built) -> None:
-    assert len(after.fingerprints) == 2
+    assert len(after.fingerprints) == 3
     assert before.fingerprints == after.fingerprints
 
 

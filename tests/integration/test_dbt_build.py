@@ -153,7 +153,7 @@ def test_rows_of_every_batch_are_accounted_for(day_by_day: tuple[Settings, list[
 
 def test_fingerprints_do_not_depend_on_the_day(day_by_day: tuple[Settings, list[Staged]]) -> None:
     _, (before, after) = day_by_day
-    assert set(before.lineage["fingerprints"]) == {"feat_customer", "feat_product"}
+    assert set(before.lineage["fingerprints"]) == {"feat_customer", "feat_product", "feat_order_risk"}
     assert before.lineage["fingerprints"] == after.lineage["fingerprints"]
 
 

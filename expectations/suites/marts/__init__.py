@@ -14,6 +14,12 @@ from expectations.suites.marts.facts_and_dimensions import (
     fct_orders,
 )
 from expectations.suites.marts.features import feat_customer, feat_product
+from expectations.suites.marts.fraud import (
+    fct_fraud_decisions,
+    fct_fraud_labels,
+    fct_order_payments,
+    feat_order_risk,
+)
 from expectations.suites.marts.monitoring import fct_row_conservation
 from expectations.suites.marts.staged import StagedMart
 
@@ -27,5 +33,9 @@ MART_SUITES: dict[str, Callable[[StagedMart], list[Expectation]]] = {
     "audit_demographics": audit_demographics,
     "feat_customer": feat_customer,
     "feat_product": feat_product,
+    "fct_order_payments": fct_order_payments,
+    "feat_order_risk": feat_order_risk,
+    "fct_fraud_labels": fct_fraud_labels,
+    "fct_fraud_decisions": fct_fraud_decisions,
     "fct_row_conservation": fct_row_conservation,
 }

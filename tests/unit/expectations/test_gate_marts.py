@@ -24,6 +24,10 @@ GOOD = {
     "audit_demographics": {"customer_id": pa.array([], pa.string())},
     "feat_customer": {"customer_id": ["c1"], "as_of_date": [AS_OF], "repeat_share_91d": [0.5]},
     "feat_product": {"product_id": ["p1"], "as_of_date": [AS_OF], "count_orders_7d": [1]},
+    "fct_order_payments": {"order_id": pa.array([], pa.string())},
+    "feat_order_risk": {"order_id": pa.array([], pa.string()), "fraud_rate_shop_ever": pa.array([], pa.float64())},
+    "fct_fraud_labels": {"label_id": pa.array([], pa.string())},
+    "fct_fraud_decisions": {"order_id": pa.array([], pa.string())},
     "fct_row_conservation": {
         "table_name": ["orders"],
         "batch_id": ["b"],

@@ -1,0 +1,13 @@
+with
+
+events as (
+    select * from {{ ref('int_order_events__numbered') }}
+),
+
+{{ count_entity('ip_country') }},
+
+final as (
+    select * from ip_country_counts
+)
+
+select * from final

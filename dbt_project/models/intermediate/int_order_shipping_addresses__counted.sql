@@ -1,0 +1,13 @@
+with
+
+events as (
+    select * from {{ ref('int_order_events__numbered') }}
+),
+
+{{ count_entity('shipping_address') }},
+
+final as (
+    select * from shipping_address_counts
+)
+
+select * from final

@@ -1,0 +1,13 @@
+with
+
+events as (
+    select * from {{ ref('int_order_events__numbered') }}
+),
+
+{{ count_entity('terminal') }},
+
+final as (
+    select * from terminal_counts
+)
+
+select * from final
