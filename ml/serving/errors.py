@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from ml.outcomes import DataFailed, ToolFailed
@@ -72,12 +73,12 @@ def answer_errors(app: FastAPI) -> None:
     async def _taken(request: Request, error: CaseTaken) -> JSONResponse:
         return _answer(request, 409, "case_taken", f"{error}.")
 
+    # What callers send is judged before it gets here: data that fails now is the shop's own, and no caller can mend it.
     @app.exception_handler(DataFailed)
-    async def _data(request: Request, error: DataFailed) -> JSONResponse:
-        return _answer(request, 422, "refused", f"{error}.")
-
     @app.exception_handler(ToolFailed)
-    async def _tool(request: Request, _error: ToolFailed) -> JSONResponse:
+    @app.exception_handler(OperationalError)
+    async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+        _LOG.error("request %s failed: %s", request_id_of(request), type(error).__name__)
         return _answer(request, 503, "unavailable", "A store does not answer; try again.", headers={"Retry-After": "5"})
 
     @app.exception_handler(Exception)

@@ -14,7 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 
+from ml.outcomes import DataFailed, ToolFailed
 from ml.serving.keys import key_digest
 from ml.serving.reviews_api import create_app
 from ml.settings import PROJECT_DIR, Settings, SettingsError
@@ -317,6 +319,28 @@ def test_other_addresses_and_methods_have_the_same_shape(client, method, path, s
 
 def test_large_headers_are_refused(client):
     error_of(client.get("/health", headers={"X-Large": "x" * 9000}), 431, "headers_too_large")
+
+
+@pytest.mark.parametrize(
+    "error", [DataFailed(CANARY), ToolFailed(CANARY), OperationalError(f"select {CANARY}", {}, Exception(CANARY))]
+)
+def test_a_store_that_fails_is_named_as_that(client, monkeypatch, caplog, error):
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reviews, "queue", fail)
+    answer = client.get("/v1/reviews", headers=signed("anna"))
+    error_of(answer, 503, "unavailable")
+    assert CANARY not in answer.text + caplog.text
+    assert answer.headers["Retry-After"] == "5"
+
+
+def test_damaged_marts_are_not_taken_for_none(client, settings):
+    publish_marts(settings)
+    for part in settings.shop_dir.glob("warehouse/marts/**/*.parquet"):
+        part.chmod(0o600)
+        part.write_bytes(b"damaged")
+    error_of(client.get("/v1/reviews/o1", headers=signed("anna")), 503, "unavailable")
 
 
 def test_an_accident_tells_nothing_of_itself(client, monkeypatch, caplog):
