@@ -7,12 +7,14 @@ from typing import Any
 import pandas as pd
 
 from ml.alerts.incidents import close_incident, open_incident
+from ml.cli.policy_groups import with_groups
 from ml.fraud import rules
 from ml.fraud.decide import decide
 from ml.fraud.expression_values import Floats
 from ml.fraud.lists import LISTS, ListEntry
 from ml.fraud.policy import Policy
 from ml.fraud.policy_file import default_policy, read_policy
+from ml.settings import get_settings
 from ml.stores import policies
 from ml.stores.operations import Operations, incidents
 
@@ -49,6 +51,7 @@ def decide_orders(
     """
     if orders.empty:
         return decide(orders, None, policy, (), None, None, seed)
+    orders = with_groups(get_settings(), orders, policy)
     moments = pd.to_datetime(orders["attempted_at"], utc=True)
     since, until = moments.min().to_pydatetime(), moments.max().to_pydatetime()
     use = policies.day_use(operations, shop_days(orders))

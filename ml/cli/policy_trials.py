@@ -6,6 +6,7 @@ import click
 import numpy as np
 
 from ml.cli.past_orders import Past, read_past_orders
+from ml.cli.policy_groups import with_groups
 from ml.cli.policy_page import write_policy_page
 from ml.cli.tables import print_table
 from ml.fraud.backtest import Figure, difference, figures, replay, rule_figures
@@ -21,7 +22,7 @@ _SHOWN = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 def show_curve(settings: Settings, policy: Policy, days: int) -> None:
     """Draw the page and print the table."""
-    past = read_past_orders(settings, days)
+    past = _past(settings, days, policy)
     curve = cost_curve(past.past, policy)
     _print_basis(settings, policy, past)
     print_table(
@@ -52,7 +53,7 @@ def show_backtest(
 ) -> None:
     """Print the figures of the policy, of the active one, and of what lies between them; or of a rule."""
     when = _condition(condition) if condition else None
-    past = read_past_orders(settings, days)
+    past = _past(settings, days, policy, active)
     _print_basis(settings, policy, past)
     tried = _with_rule(policy, when, action) if when else policy
     if when is not None:
@@ -77,6 +78,16 @@ def show_backtest(
         f"\nBoth at the costs of {policy.version}; money is {settings.currency}. Orders that were challenged count as "
         "they turned out: frauds that a challenge stopped are not known as frauds."
     )
+
+
+def _past(settings: Settings, days: int, *asked: Policy) -> Past:
+    """Past orders, with their groups when one of the policies may look at them."""
+    past = read_past_orders(settings, days)
+    for policy in asked:
+        if policy.fairness.group_aware:
+            orders = with_groups(settings, past.past.orders, policy)
+            return replace(past, past=replace(past.past, orders=orders))
+    return past
 
 
 def _verdict(saved: Figure) -> str:
