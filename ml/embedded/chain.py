@@ -11,6 +11,7 @@ from ml.outcomes import ToolFailed
 
 INGEST, BUILD, FEATURES = "shop_ingest", "warehouse_build", "features_materialize"
 PUBLISH, MONITOR, TRAIN = "recommender_publish", "monitoring_check", "recommender_train"
+FRAUD_TRAIN, FRAUD_SCORE, FRAUD_LABELS = "fraud_train", "fraud_score_backfill", "fraud_labels_ingest"
 SELFTEST = "gates_selftest"
 DAY_CHAIN = (INGEST, BUILD, FEATURES, PUBLISH, MONITOR)
 

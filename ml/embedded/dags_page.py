@@ -3,7 +3,7 @@
 import ast
 
 from ml.embedded.airflow_home import DAGS_DIR
-from ml.embedded.chain import DAY_CHAIN, SELFTEST, TRAIN
+from ml.embedded.chain import DAY_CHAIN, FRAUD_LABELS, FRAUD_SCORE, FRAUD_TRAIN, SELFTEST, TRAIN
 from ml.settings import PROJECT_DIR
 
 PAGE = PROJECT_DIR / "docs" / "dags.md"
@@ -17,6 +17,9 @@ Stages are chained by assets, and every run has a partition key: the shop's day,
 ```
 shop_ingest -raw-> warehouse_build -marts-> features_materialize -features-> recommender_publish -> monitoring_check
                                                                  -features-> recommender_train (a full week)
+                             -marts-> fraud_score_backfill
+                             -marts-> fraud_labels_ingest
+                             -marts-> fraud_train (a full week)
 gates_selftest (by itself, Monday mornings)
 ```
 
@@ -28,7 +31,12 @@ By hand: start `shop_ingest` with a partition key (in the UI or by the REST API)
 
 def render_page() -> str:
     """The whole page as Markdown."""
-    return "\n".join([_INTRODUCTION, *(_section(dag_id) for dag_id in (*DAY_CHAIN, TRAIN, SELFTEST))])
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            *(_section(dag_id) for dag_id in (*DAY_CHAIN, TRAIN, FRAUD_SCORE, FRAUD_LABELS, FRAUD_TRAIN, SELFTEST)),
+        ]
+    )
 
 
 def _section(dag_id: str) -> str:

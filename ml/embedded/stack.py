@@ -21,6 +21,9 @@ DAG_IDS = frozenset(
         "recommender_publish",
         "recommender_train",
         "monitoring_check",
+        "fraud_train",
+        "fraud_score_backfill",
+        "fraud_labels_ingest",
         "gates_selftest",
     }
 )

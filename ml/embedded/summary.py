@@ -3,15 +3,22 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ml.embedded.landmarks import PRODUCT
+from sqlalchemy import func, select
+
+from ml.embedded.landmarks import FRAUD, PRODUCT
 from ml.embedded.stack import Stack
 from ml.monitoring.staleness import stale_marks
 from ml.settings import Settings
+from ml.stores.fraud_tables import decisions, review_cases
 from ml.stores.operations import Operations, gate_verdicts, incidents, monitor_states, promotions
 from ml.stores.versions import VersionStore
 
 _WIDTH = 100
-_METRICS = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10", "coverage")
+# Product -> the figures that methods are shown by; the first one orders them.
+_METRICS = {
+    PRODUCT: ("ndcg_at_10", "recall_at_10", "hit_rate_at_10", "coverage"),
+    FRAUD: ("average_precision", "recall_at_1pct", "expected_calibration_error", "saved_cents_per_1000_orders"),
+}
 
 
 def summary_lines(
@@ -28,7 +35,10 @@ def summary_lines(
     yield from _rows(operations)
     yield from _published(settings)
     yield from (f"  {mark}" for mark in stale_marks(settings))
-    yield from _promotion(operations)
+    yield "Promotion"
+    yield from _promotion(operations, PRODUCT)
+    yield from _promotion(operations, FRAUD)
+    yield from _fraud(settings, operations)
     yield from _monitors(operations)
     yield from _incidents(operations)
     yield from _times(stages)
@@ -67,9 +77,8 @@ def _published(settings: Settings) -> Iterator[str]:
         yield f"  {title:<18} {version.id}  {told}"
 
 
-def _promotion(operations: Operations) -> Iterator[str]:
-    verdicts = operations.rows(promotions, product=PRODUCT)
-    yield "Promotion"
+def _promotion(operations: Operations, product: str) -> Iterator[str]:
+    verdicts = operations.rows(promotions, product=product)
     for verdict in verdicts:
         against = f"against {verdict['champion']}" if verdict["champion"] else "as the first"
         yield f"  {verdict['partition']}  {verdict['challenger']} {against}: {verdict['verdict'].upper()}"
@@ -78,19 +87,36 @@ def _promotion(operations: Operations) -> Iterator[str]:
             told = f"{_number(rule.get('observed'))}{'' if limit is None else f' (limit {_number(limit)})'}"
             yield f"    {rule['status']:<8} {rule['rule']:<44} {told}"
     if verdicts:
-        yield from _metrics(verdicts[-1]["metrics"])
+        yield from _metrics(verdicts[-1]["metrics"], _METRICS[product])
 
 
-def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
-    """A line per model: the ranker, the baselines, and the champion where it was judged too."""
-    per_model = {
-        name: values for name, values in metrics.items() if isinstance(values, dict) and "ndcg_at_10" in values
-    }
+def _metrics(metrics: dict[str, Any], names: Sequence[str]) -> Iterator[str]:
+    """A line per method: the model, the baselines, and the champion where it was judged too."""
+    first = names[0]
+    per_model = {name: values for name, values in metrics.items() if isinstance(values, dict) and first in values}
     if not per_model:
         return
-    yield f"  {'Quality on the same weeks':<28}" + "".join(f"{name:>20}" for name in _METRICS)
-    for name, values in sorted(per_model.items(), key=lambda item: -item[1]["ndcg_at_10"]):
-        yield f"    {name:<26}" + "".join(f"{_number(values.get(metric)):>20}" for metric in _METRICS)
+    yield f"  {'Quality on the same days':<26}" + "".join(f"{name:>30}" for name in names)
+    for name, values in sorted(per_model.items(), key=lambda item: -item[1][first]):
+        yield f"    {name:<24}" + "".join(f"{_number(values.get(metric)):>30}" for metric in names)
+
+
+def _fraud(settings: Settings, operations: Operations) -> Iterator[str]:
+    """What was decided about orders. Simulated payments are named so."""
+    with operations.transaction() as connection:
+        by_action = connection.execute(
+            select(decisions.c.action, func.count(), func.sum(decisions.c.amount_cents)).group_by(decisions.c.action)
+        ).all()
+        waiting = connection.execute(
+            select(func.count()).select_from(review_cases).where(review_cases.c.state.in_(("open", "claimed")))
+        ).scalar_one()
+    if not by_action:
+        return
+    origin = "SIMULATED payments" if settings.simulates_payments else "the shop's payments"
+    yield f"Fraud decisions ({origin})"
+    for action, count, cents in sorted(by_action):
+        yield f"  {action:<12}{count:>10,} orders{cents / 100:>16,.2f} {settings.currency}"
+    yield f"  {waiting:,} cases wait for review"
 
 
 def _monitors(operations: Operations) -> Iterator[str]:
@@ -131,9 +157,10 @@ def _pages(stack: Stack, stays: bool) -> Iterator[str]:
     else:
         yield "  Airflow, MLflow    ended; `make up` goes on from here and keeps them running"
     yield "  One page of all    shopwright report status"
-    yield "  Drift report       shopwright report drift"
+    yield "  Drift report       shopwright report drift [--product fraud]"
     yield "  Verdicts and rows  shopwright gates [--html], shopwright quarantine list"
     yield "  Models             shopwright promotions, shopwright recommend CUSTOMER_ID"
+    yield "  Fraud              shopwright reviews list, shopwright decisions show ORDER_ID, shopwright policy show"
     yield "  Alerts             shopwright alerts, shopwright freshness"
 
 

@@ -286,8 +286,8 @@ def test_a_group_that_is_served_worse_alerts_without_naming_it(settings, operati
         "ndcg by has_demographics": "unknown",
     }
     assert open_rules(operations) == {
-        ("bias", "hit by age_band", "alert"),
-        ("bias", "ndcg by age_band", "alert"),
+        ("bias", "recommender: hit by age_band", "alert"),
+        ("bias", "recommender: ndcg by age_band", "alert"),
     }
     for row in operations.rows(incidents):
         assert "young" not in row["title"] + row["body"]

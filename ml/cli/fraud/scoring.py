@@ -51,7 +51,7 @@ def score_orders(partition: date) -> dict[str, Any]:
     """Decide the orders of a shop day, and of the days before it, that have no decision yet.
 
     Returns:
-        With `skipped` where the shop has no payments.
+        With `skipped` where the shop has no payments, or where the orders are history that waits for the first model.
 
     Raises:
         DataFailed: A feature is no longer what the champion was trained on; nothing is decided until a retrain.
@@ -70,6 +70,11 @@ def score_orders(partition: date) -> dict[str, Any]:
         refuse_changed_features(settings, bundle, now, partition, "Orders wait for their decision.")
         scorer = as_scorer(bundle)
     first = partition - timedelta(days=WINDOW_DAYS - 1)
+    if bundle is None:
+        # What was over when the shop came here is for a model to learn from, not for a stand-in to decide.
+        first = max(first, settings.bootstrap_day + timedelta(days=1))
+        if first > partition:
+            return {"partition": partition.isoformat(), "skipped": "history waits for the first model"}
     orders = read_orders(marts.connect(), first, partition)
     rows = with_derived(orders)
     probabilities = None if scorer is None else scorer.probabilities(rows)

@@ -24,9 +24,12 @@ DAILY_CHAIN = {
         "check_gate_proofs",
         "deliver_alerts",
     ],
+    "fraud_score_backfill": ["score_orders", "check_drift", "check_performance"],
+    "fraud_labels_ingest": ["settle_labels"],
 }
 WEEKLY = {
     "recommender_train": ["build_training_set", "gate_training_set", "train_challenger", "decide_promotion"],
+    "fraud_train": ["build_training_set", "gate_training_set", "train_challenger", "decide_promotion"],
     "gates_selftest": ["prove_gates"],
 }
 BY_CLOCK = {"shop_ingest", "gates_selftest"}
@@ -122,7 +125,10 @@ def test_every_run_has_a_partition_key_and_only_training_waits_for_a_week(parsed
     assert {parsed[dag_id]["timetable"] for dag_id in BY_CLOCK} == {"CronPartitionTimetable"}
     others = {dag_id: dag for dag_id, dag in parsed.items() if dag_id not in BY_CLOCK}
     assert {dag["timetable"] for dag in others.values()} == {"PartitionedAssetTimetable"}
-    assert {dag_id for dag_id, dag in others.items() if dag["mappers"] == ["RollupMapper"]} == {"recommender_train"}
+    assert {dag_id for dag_id, dag in others.items() if dag["mappers"] == ["RollupMapper"]} == {
+        "recommender_train",
+        "fraud_train",
+    }
 
 
 def test_the_stages_are_chained_by_what_their_last_task_publishes(parsed):
@@ -142,7 +148,7 @@ def test_the_stages_are_chained_by_what_their_last_task_publishes(parsed):
 
 def test_every_task_is_retried_bounded_and_reports_its_end(parsed):
     tasks = [task for dag in parsed.values() for task in dag["per_task"].values()]
-    assert len(tasks) == 18
+    assert len(tasks) == 26
     assert all(task["retries"] >= 1 and 0 < task["timeout"] <= 3600 for task in tasks)
     assert all(task["callbacks"] == [True, True, True] for task in tasks)
 
