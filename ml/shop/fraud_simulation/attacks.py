@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.shop.fraud_simulation.config import ATTACK_BY_CHANNEL, METHODS, Method, SimulationConfig
+from ml.shop.fraud_simulation.config import ATTACK_BY_CHANNEL, SimulationConfig
 from ml.shop.fraud_simulation.context import Context
 from ml.shop.fraud_simulation.draws import mixed, uniforms
 from ml.shop.fraud_simulation.drift import shares_from_plant
+from ml.shop.fraud_simulation.methods import METHODS, Method
 
 _LARGEST_CHANCE = 0.6
 _LARGEST_DEVIATION = 1.5
@@ -16,7 +17,7 @@ _DORMANT_DAYS = 60.0
 _YEAR_DAYS = 365.25
 _WEEK_DAYS = 7
 _WEEKS_OF_VOLUME = 4
-_PARCEL_ADDRESS_LASTS = 4
+PARCEL_ADDRESS_LASTS = 4
 """A ring keeps its parcel address for this many times as long as its devices."""
 
 
@@ -100,5 +101,5 @@ def _rings(method: Method, context: Context, lanes: np.ndarray, seed: int) -> tu
     lane = (mixed(context.key, f"lane of {method.name}", seed) % lanes.astype(np.uint64)).astype(np.int64)
     epoch = (context.days * 24 // method.ring_hours).astype(np.int64)
     ring = mixed((epoch * 100_000 + lane).astype(np.uint64), f"ring of {method.name}", seed)
-    parcel = (epoch // _PARCEL_ADDRESS_LASTS) * 100_000 + lane
+    parcel = (epoch // PARCEL_ADDRESS_LASTS) * 100_000 + lane
     return ring, mixed(parcel.astype(np.uint64), f"parcel ring of {method.name}", seed)

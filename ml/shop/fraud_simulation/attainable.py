@@ -10,35 +10,30 @@ of the whole shop, and what one order tells about its ring's device and network 
 
 import heapq
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ml.shop.fraud_simulation.attacks import average_chances
+from ml.shop.fraud_simulation.chances import KINDS, Seen, chances_of
 from ml.shop.fraud_simulation.config import (
     ATTACK_WEIGHTS,
     COUNTRIES,
     ENTITIES,
     FAMILY_SHARE,
-    FRIENDLY_POSITION,
-    METHODS,
     SHARED_BY,
     SHARED_COUNT,
     THROWAWAY_DOMAINS,
     TRAVEL_ORDERS,
     TRAVEL_WEIGHTS,
     TRAVELLING,
-    UNUSUAL_DAYS,
-    Behaviour,
     SimulationConfig,
 )
 from ml.shop.fraud_simulation.context import context_of
 from ml.shop.fraud_simulation.entities import behaviours
+from ml.shop.fraud_simulation.methods import FRIENDLY_POSITION, METHODS, UNUSUAL_DAYS, Behaviour
 
-# Normal life, the attacks, an unusual day: as in `behaviours`.
-_KINDS = len(METHODS) + 1
-_HONEST = (0, _KINDS - 1)
+_HONEST = (0, KINDS - 1)
 _COLUMNS = {
     "instrument": "instrument_hash",
     "device": "device_hash",
@@ -49,18 +44,9 @@ _UNSEEN_SHARED = 0.1
 _SURE = 0.98
 _FORTNIGHT_DAYS = 14
 _TINY = 1e-9
+_ANYWHERE = [1.0] * KINDS
 _TRAVEL = dict(zip(COUNTRIES, TRAVEL_WEIGHTS, strict=True))
 _ATTACK = dict(zip(COUNTRIES, ATTACK_WEIGHTS, strict=True))
-
-
-@dataclass
-class _Seen:
-    """What is known of one card, device, network or parcel address."""
-
-    persons: set[int] = field(default_factory=set)
-    last: float = 0.0
-    ring: list[float] = field(default_factory=lambda: [0.0] * _KINDS)
-    """Belief that it belongs to a ring, by method."""
 
 
 def attainable_scores(
@@ -90,11 +76,12 @@ class _Reader:
         self._prior = average_chances(self._context, config)
         self._behaviours = behaviours(config)
         self._labels = labels
-        self._seen: dict[str, dict[str, _Seen]] = {entity: {} for entity in ENTITIES}
+        self._seen: dict[str, dict[str, Seen]] = {entity: {} for entity in ENTITIES}
         self._persons_with: dict[str, set[int]] = {entity: set() for entity in ENTITIES}
         self._trips: dict[tuple[int, int], tuple[float, str | None]] = {}
         self._home: dict[int, str] = {}
         self._posterior: dict[str, list[float]] = {}
+        self._now = chances_of(self._behaviours[:KINDS])
 
     def scores(self) -> pd.Series:
         context, rows = self._context, self._rows
@@ -105,6 +92,11 @@ class _Reader:
         per_hour = np.arange(1, len(rows) + 1) / np.maximum((context.days - context.days[:1]) * 24, 24.0)
         entity_lists = {entity: rows[column].tolist() for entity, column in _COLUMNS.items()}
         fields = [rows[name].tolist() for name in ("billing_address_hash", "ip_country", "email_domain", "outcome")]
+        first_uses = {entity: self._first_uses(per_hour, entity) for entity in ENTITIES}
+        numbers = {
+            False: chances_of(self._behaviours[:KINDS]),
+            True: chances_of(self._behaviours[KINDS:]),
+        }
         prior = self._prior.tolist()
         persons, days = context.person.tolist(), context.days.tolist()
         by_order = {order: at for at, order in enumerate(rows.index)}
@@ -112,7 +104,8 @@ class _Reader:
         for at, order in enumerate(rows.index):
             while waiting and waiting[0][0] < days[at]:
                 self._learn(by_order[heapq.heappop(waiting)[1]], entity_lists, rows.index)
-            every = self._behaviours[_KINDS:] if planted[at] else self._behaviours[:_KINDS]
+            every = self._behaviours[KINDS:] if planted[at] else self._behaviours[:KINDS]
+            self._now = numbers[bool(planted[at])]
             names = {entity: values[at] for entity, values in entity_lists.items()}
             attacks, friendly = prior[at][:FRIENDLY_POSITION], prior[at][FRIENDLY_POSITION]
             honest = 1.0 - sum(attacks)
@@ -123,7 +116,7 @@ class _Reader:
                 if name is None:
                     continue
                 likelihood, first_use[entity] = self._entity(
-                    entity, name, person, day, every, fields[1][at], per_hour[at]
+                    entity, name, person, day, fields[1][at], first_uses[entity][at]
                 )
                 weight = [one * other for one, other in zip(weight, likelihood, strict=True)]
             likelihood = self._stated(names["shipping_address"], fields[0][at], fields[2][at], person, every)
@@ -135,84 +128,87 @@ class _Reader:
             after = [
                 one * (kind.fails if has_failed else 1 - kind.fails) for one, kind in zip(weight, every, strict=True)
             ]
-            self._remember(order, names, person, day, [one / sum(after) for one in after], first_use, fields[1][at])
+            total = sum(after)
+            self._remember(order, names, person, day, [one / total for one in after], first_use, fields[1][at])
         return pd.Series(result, index=rows.index, name="score")
 
     def _entity(
-        self,
-        entity: str,
-        name: str,
-        person: int,
-        day: float,
-        every: list[Behaviour],
-        country: str | None,
-        per_hour: float,
+        self, entity: str, name: str, person: int, day: float, country: str | None, first: list[float]
     ) -> tuple[list[float], list[float]]:
-        """Likelihood of the value under each kind of order, and the part of it that a ring's first use is."""
+        """Likelihood of the value under each kind of order, and the part of it that a ring's use is."""
+        numbers = self._now[entity]
         seen = self._seen[entity].get(name)
         has = person in self._persons_with[entity]
-        homes = [self._at_home(person, day, every[k], country) if entity == "ip" else 1.0 for k in _HONEST]
         is_abroad = entity == "ip" and country != self._config.home_country
-        likelihood, first_use = [], []
-        for kind, behaviour in enumerate(every):
-            ways = getattr(behaviour, entity)
-            is_attack = kind not in _HONEST
-            place = homes[0 if kind == 0 else 1]
-            if entity == "ip" and is_attack:
-                place = behaviour.foreign * _ATTACK.get(country or "", 0.0) if is_abroad else 1.0 - behaviour.foreign
-            ring = 0.0
-            if seen is None:
-                new = ways.new + (0.0 if has else ways.known)
-                if is_attack or not is_abroad:
-                    ring = ways.ring * self._first_use(kind, per_hour, ways.ring) * place
-                    value = new * place + ring
-                    if not is_abroad:
-                        value += ways.shared * _UNSEEN_SHARED
-                else:
-                    value = place
+        place = self._places(person, day, country, is_abroad) if entity == "ip" else _ANYWHERE
+        if seen is None:
+            ring = [way * once * here for way, once, here in zip(numbers.ring, first, place, strict=True)]
+            new = numbers.new if has else numbers.new_or_known
+            likelihood = [one * here + own for one, here, own in zip(new, place, ring, strict=True)]
+            if is_abroad:
+                likelihood[0], likelihood[-1] = place[0], place[-1]
             else:
-                belief = min(sum(seen.ring), _SURE)
-                usual = 0.0 if is_abroad else self._usual(entity, seen, person, has, ways)
-                usual *= 1.0 if is_attack else place
-                hours = METHODS[kind - 1].ring_hours * (4 if entity == "shipping_address" else 1) if is_attack else 1.0
-                ring = ways.ring * seen.ring[kind] * math.exp(-(day - seen.last) * 24 / hours) if is_attack else 0.0
-                value = (1 - belief) * usual + ring
-            likelihood.append(max(value, _TINY))
-            first_use.append(ring / value if value > 0 else 0.0)
-        return likelihood, first_use
-
-    def _usual(self, entity: str, seen: _Seen, person: int, has: bool, ways: object) -> float:
-        """Chance that a value seen before is used again in the ways of normal life."""
-        known, shared = getattr(ways, "known"), getattr(ways, "shared") / SHARED_COUNT[entity]  # noqa: B009
-        if person in seen.persons:
-            return float(known if len(seen.persons) == 1 else 0.5 * known + shared)
-        if len(seen.persons) == 1:
-            chance = shared / max(len(self._seen[entity]), 1)
+                likelihood = [
+                    one + common * _UNSEEN_SHARED for one, common in zip(likelihood, numbers.shared, strict=True)
+                ]
         else:
-            chance = shared * SHARED_BY[entity] / max(len(self._persons_with[entity]), SHARED_BY[entity])
-        if not has and person - 1 in seen.persons:
-            chance += known * FAMILY_SHARE[entity]
-        return float(chance)
+            hours = (day - seen.last) * 24
+            ring = [
+                way * belief * math.exp(-hours / lasts) if belief else 0.0
+                for way, belief, lasts in zip(numbers.ring, seen.ring, numbers.ring_hours, strict=True)
+            ]
+            own_weight, shared_weight = (0.0, 0.0) if is_abroad else self._usual(entity, seen, person, has)
+            others = 1 - min(seen.belief, _SURE)
+            likelihood = [
+                others * (own_weight * known + shared_weight * common) + mine
+                for known, common, mine in zip(numbers.known, numbers.shared, ring, strict=True)
+            ]
+            likelihood[0] *= place[0] if entity == "ip" else 1.0
+            likelihood[-1] *= place[-1] if entity == "ip" else 1.0
+        likelihood = [max(one, _TINY) for one in likelihood]
+        return likelihood, [mine / one if mine else 0.0 for mine, one in zip(ring, likelihood, strict=True)]
 
-    def _first_use(self, kind: int, per_hour: float, ring_share: float) -> float:
-        """Chance that a ring's use of its device is the first one, from how many orders it is expected to place."""
-        if kind in _HONEST or not ring_share:
-            return 0.0
-        method = METHODS[kind - 1]
-        uses = per_hour * self._config.fraud_rate * method.share / method.at_work * method.ring_hours * ring_share
-        return float(-math.expm1(-uses) / uses)
+    def _usual(self, entity: str, seen: Seen, person: int, has: bool) -> tuple[float, float]:
+        """Chances that a value seen before is used again as the customer's own, and as one that is shared."""
+        if person in seen.persons:
+            return (1.0, 0.0) if len(seen.persons) == 1 else (0.5, 1.0 / SHARED_COUNT[entity])
+        if len(seen.persons) == 1:
+            shared = 1.0 / max(len(self._seen[entity]), 1)
+        else:
+            shared = SHARED_BY[entity] / max(len(self._persons_with[entity]), SHARED_BY[entity])
+        is_family = not has and person - 1 in seen.persons
+        return FAMILY_SHARE[entity] if is_family else 0.0, shared / SHARED_COUNT[entity]
 
-    def _at_home(self, person: int, day: float, normal: Behaviour, country: str | None) -> float:
+    def _places(self, person: int, day: float, country: str | None, is_abroad: bool) -> list[float]:
+        """Likelihood of a new or a ring's network address lying where it lies."""
+        foreign = self._now["ip"].foreign
+        weight = _ATTACK.get(country or "", 0.0)
+        places = [one * weight for one in foreign] if is_abroad else [1.0 - one for one in foreign]
+        places[0] = self._at_home(person, day, foreign[0], country)
+        places[-1] = self._at_home(person, day, foreign[-1], country)
+        return places
+
+    def _first_uses(self, per_hour: np.ndarray, entity: str) -> list[list[float]]:
+        """Per order and kind: chance that a ring's use of its device is the first, from how many are expected."""
+        columns = []
+        for kind, behaviour in enumerate(self._behaviours[:KINDS]):
+            share = getattr(behaviour, entity).ring
+            if kind in _HONEST or not share:
+                columns.append(np.zeros(len(per_hour)))
+                continue
+            method = METHODS[kind - 1]
+            uses = per_hour * self._config.fraud_rate * method.share / method.at_work * method.ring_hours * share
+            columns.append(-np.expm1(-uses) / uses)
+        return [list(row) for row in np.column_stack(columns).tolist()]
+
+    def _at_home(self, person: int, day: float, foreign: float, country: str | None) -> float:
         """Chance that an honest order comes from where it comes from."""
         belief, where = self._trips.get((person, int(day // _FORTNIGHT_DAYS)), (TRAVELLING, None))
-        abroad = belief * TRAVEL_ORDERS + (1 - belief) * normal.foreign
+        abroad = belief * TRAVEL_ORDERS + (1 - belief) * foreign
         if country == self._config.home_country:
             return 1.0 - abroad
         weight = _TRAVEL.get(country or "", _TINY)
-        return (
-            belief * TRAVEL_ORDERS * (float(where == country) if where else weight)
-            + (1 - belief) * normal.foreign * weight
-        )
+        return belief * TRAVEL_ORDERS * (float(where == country) if where else weight) + (1 - belief) * foreign * weight
 
     def _stated(
         self, shipped_to: str | None, payer: str | None, domain: str | None, person: int, every: list[Behaviour]
@@ -244,8 +240,9 @@ class _Reader:
         for entity, name in names.items():
             if name is None:
                 continue
-            seen = self._seen[entity].setdefault(name, _Seen())
+            seen = self._seen[entity].setdefault(name, Seen())
             seen.ring = [one * part for one, part in zip(posterior, first_use[entity], strict=True)]
+            seen.belief = sum(seen.ring)
             seen.persons.add(person)
             seen.last = day
             self._persons_with[entity].add(person)
@@ -272,7 +269,8 @@ class _Reader:
             if name is None:
                 continue
             seen = self._seen[entity][name]
-            if len(seen.persons) > 1 or sum(seen.ring) > _TINY:
-                believed = sum(seen.ring)
+            believed = seen.belief
+            if believed > _TINY:
                 sure = min(believed / fraud, _SURE) if believed < fraud else _SURE
-                seen.ring = [one / max(believed, _TINY) * max(sure, believed) for one in seen.ring]
+                seen.ring = [one / believed * max(sure, believed) for one in seen.ring]
+                seen.belief = sum(seen.ring)

@@ -10,13 +10,12 @@ from ml.shop.fraud_simulation.config import (
     DELAY_SPREAD,
     FOUND_BY_SHOP,
     FOUND_BY_SHOP_DAYS,
-    FRIENDLY_POSITION,
-    METHODS,
     UNREPORTED,
     SimulationConfig,
 )
 from ml.shop.fraud_simulation.context import Context
 from ml.shop.fraud_simulation.draws import uniforms
+from ml.shop.fraud_simulation.methods import FRIENDLY_POSITION, METHODS
 from ml.shop.fraud_simulation.payments import is_in_group
 
 _NOT_RECEIVED = 0.0008

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ml.shop.fraud_simulation.config import FRIENDLY, METHODS, NORMAL_LIFE, UNUSUAL_DAY, Behaviour, Ways
+from ml.shop.fraud_simulation.methods import FRIENDLY, METHODS, NORMAL_LIFE, UNUSUAL_DAY, Behaviour, Ways
 
 
 def shares_from_plant() -> list[float]:

@@ -9,23 +9,25 @@ from ml.shop.fraud_simulation.config import (
     ATTACK_WEIGHTS,
     ENTITIES,
     FAMILY_SHARE,
-    FRIENDLY_POSITION,
     KEPT_NEW,
-    METHODS,
-    NORMAL_LIFE,
     SHARED_BY,
     SHARED_COUNT,
     TRAVEL_ORDERS,
     TRAVEL_WEIGHTS,
     TRAVELLING,
-    UNUSUAL_DAY,
-    UNUSUAL_DAYS,
-    Behaviour,
     SimulationConfig,
 )
 from ml.shop.fraud_simulation.context import Context
 from ml.shop.fraud_simulation.draws import chosen, mixed, uniforms
 from ml.shop.fraud_simulation.drift import behaviours_from_plant
+from ml.shop.fraud_simulation.methods import (
+    FRIENDLY_POSITION,
+    METHODS,
+    NORMAL_LIFE,
+    UNUSUAL_DAY,
+    UNUSUAL_DAYS,
+    Behaviour,
+)
 
 KNOWN, NEW, SHARED, RING = range(4)
 _FORTNIGHT_DAYS = 14

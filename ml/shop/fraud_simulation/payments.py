@@ -10,13 +10,13 @@ from ml.shop.fraud_simulation.config import (
     DOMAIN_WEIGHTS,
     DOMAINS,
     GROUP_DOMAIN,
-    METHODS,
     THROWAWAY_DOMAINS,
     SimulationConfig,
 )
 from ml.shop.fraud_simulation.context import Context
 from ml.shop.fraud_simulation.draws import chosen, mixed, uniforms
 from ml.shop.fraud_simulation.entities import Entities, behaviour_of, behaviours
+from ml.shop.fraud_simulation.methods import METHODS
 
 _MOST_FAILED = 4
 _BETWEEN_ATTEMPTS_SECONDS = 40

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from ml.shop.fraud_simulation.attacks import attacks_on
-from ml.shop.fraud_simulation.config import METHODS, NORMAL, SimulationConfig
+from ml.shop.fraud_simulation.config import SimulationConfig
 from ml.shop.fraud_simulation.context import context_of
 from ml.shop.fraud_simulation.disputes import disputes_of
 from ml.shop.fraud_simulation.entities import entities_of, is_honest
+from ml.shop.fraud_simulation.methods import METHODS, NORMAL
 from ml.shop.fraud_simulation.payments import is_in_group, payments_of
 
 
