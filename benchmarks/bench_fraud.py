@@ -9,7 +9,7 @@ Features are built by the project's dbt models, from raw rows. Figures are poole
 same orders; intervals are of a bootstrap that draws customers within each seed. Prints tables and writes
 benchmarks/results/fraud.json. All fraud in it is simulated.
 
-    python benchmarks/bench_fraud.py [SEEDS] [--handbook SHARE] [--only shop|handbook]
+    python benchmarks/bench_fraud.py [SEEDS] [--handbook SHARE] [--only shop|handbook|bias]
 """
 
 import argparse
@@ -19,14 +19,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fraud_figures
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from fraud_handbook import FIRST_MOMENT, HandbookConfig, as_tables, make_payments
-from fraud_marts import build_fraud_marts
+from fraud_marts import BuiltMarts, build_fraud_marts
 from fraud_methods import (
     ATTAINABLE,
     LOGISTIC,
@@ -38,14 +38,19 @@ from fraud_methods import (
     costs_in_truth,
     judge_methods,
     saved_cents,
+    training_rows_of,
 )
 from machine import describe_run
+
+if TYPE_CHECKING:
+    from ml.shop.fraud_simulation import Simulated, SimulationConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "fraud.json"
 FIRST_DAY, AFTER_LAST_DAY = date(2017, 1, 1), date(2018, 1, 1)
 TRAIN_AT = datetime(2017, 10, 1, tzinfo=UTC)
 ALL_KNOWN = datetime(2018, 12, 31, tzinfo=UTC)
+ZONE = "America/New_York"
 HANDBOOK_TRAIN_DAYS = 130
 DRAWS = 500
 SEED = 20171119
@@ -56,17 +61,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("seeds", nargs="?", type=int, default=5)
     parser.add_argument("--handbook", type=float, default=1.0, help="Share of 1.75 million payments.")
-    parser.add_argument("--only", choices=("shop", "handbook"))
+    parser.add_argument("--only", choices=("shop", "handbook", "bias"))
     options = parser.parse_args()
     result: dict[str, Any] = {**describe_run(), "data": "simulated fraud; no figure is of real fraud", "limits": LIMITS}
-    if options.only != "handbook":
+    if options.only in (None, "shop"):
         orders, customers = _real_orders()
         judged = [judge_shop(orders, customers, seed) for seed in range(options.seeds)]
         result["shop"] = summarised(judged)
         show("The Complete Journey with simulated fraud", result["shop"])
-    if options.only != "shop":
+    if options.only in (None, "handbook"):
         result["handbook"] = summarised([judge_handbook(HandbookConfig().scaled(options.handbook))])
         show("Payments of another shape", result["handbook"])
+    if options.only in (None, "bias"):
+        result["planted_bias"] = judge_bias(*_real_orders(), seed=0)
     if options.only is None and options.seeds >= 5 and options.handbook == 1.0:
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -85,15 +92,33 @@ def _real_orders() -> tuple[pa.Table, pa.Table]:
 def judge_shop(orders: pa.Table, customers: pa.Table, seed: int) -> Judged:
     """One seed: simulate, build the marts, train, score."""
     from ml.fraud.config import FraudConfig
-    from ml.shop.fraud_simulation import SimulationConfig, simulate
+    from ml.shop.fraud_simulation import SimulationConfig
     from ml.shop.fraud_simulation.attainable import attainable_scores
 
-    config = SimulationConfig(seed=seed, timezone="America/New_York")
-    columns = ["order_id", "customer_id", "ordered_at", "store_id", "total_amount_cents"]
-    frame = orders.select(columns).to_pandas()
+    config = SimulationConfig(seed=seed, timezone=ZONE)
+    with tempfile.TemporaryDirectory(prefix="bench-fraud-") as folder:
+        begun = perf_counter()
+        simulated, marts = shop_marts(Path(folder), orders, customers, config)
+        seconds = {"simulation": perf_counter() - begun - marts.seconds, "features": marts.seconds}
+        judged = judge_methods(marts, FIRST_DAY, TRAIN_AT, AFTER_LAST_DAY, ALL_KNOWN, FraudConfig())
+        connection = marts.connect()
+        frauds = "select order_id, min(known_at) as known_at from fct_fraud_labels where is_fraud group by all"
+        labels = connection.sql(frauds).df()
+        connection.close()
     begun = perf_counter()
-    simulated = simulate(frame, config)
-    simulating = perf_counter() - begun
+    attainable = attainable_scores(_placed(orders), simulated.payments, labels, config)
+    seconds |= {**judged.seconds, "attainable": perf_counter() - begun}
+    scores = {**judged.scores, ATTAINABLE: attainable.loc[judged.orders["order_id"]].to_numpy(float)}
+    return _told(Judged(judged.orders, scores, seconds, judged.trained), f"seed {seed}")
+
+
+def shop_marts(
+    folder: Path, orders: pa.Table, customers: pa.Table, config: "SimulationConfig"
+) -> "tuple[Simulated, BuiltMarts]":
+    """Payments simulated over real orders, and the fraud marts of both."""
+    from ml.shop.fraud_simulation import simulate
+
+    simulated = simulate(_placed(orders), config)
     made = {
         name: pa.Table.from_pandas(rows.assign(currency="USD"), preserve_index=False)
         for name, rows in (
@@ -102,27 +127,32 @@ def judge_shop(orders: pa.Table, customers: pa.Table, seed: int) -> Judged:
             ("refunds", simulated.refunds),
         )
     }
-    with tempfile.TemporaryDirectory(prefix="bench-fraud-") as folder:
-        tables = {"customers": customers, "orders": orders, **made}
-        marts = build_fraud_marts(Path(folder), tables, ALL_KNOWN.date(), "America/New_York")
-        first = FIRST_DAY
-        judged = judge_methods(marts, first, TRAIN_AT, AFTER_LAST_DAY, ALL_KNOWN, FraudConfig())
-        connection = marts.connect()
-        known = connection.sql(
-            "select order_id, min(known_at) as known_at from fct_fraud_labels where is_fraud group by 1"
-        )
-        labels = known.df()
-        connection.close()
-    begun = perf_counter()
-    attainable = attainable_scores(frame, simulated.payments, labels, config)
-    seconds = {
-        "simulation": simulating,
-        "features": marts.seconds,
-        **judged.seconds,
-        "attainable": perf_counter() - begun,
-    }
-    scores = {**judged.scores, ATTAINABLE: attainable.loc[judged.orders["order_id"]].to_numpy(float)}
-    return _told(Judged(judged.orders, scores, seconds, judged.trained), f"seed {seed}")
+    tables = {"customers": customers, "orders": orders, **made}
+    return simulated, build_fraud_marts(folder, tables, ALL_KNOWN.date(), ZONE)
+
+
+def _placed(orders: pa.Table) -> pd.DataFrame:
+    return orders.select(["order_id", "customer_id", "ordered_at", "store_id", "total_amount_cents"]).to_pandas()
+
+
+def judge_bias(orders: pa.Table, customers: pa.Table, seed: int) -> dict[str, Any]:
+    """The audit with and without a planted bias of labels, and each mitigation, counted by what was fraud in truth."""
+    from fraud_bias import audited, mitigated
+
+    from ml.fraud.config import FraudConfig
+    from ml.shop.fraud_simulation import SimulationConfig
+
+    found: dict[str, Any] = {}
+    for plant in ("none", "group_bias"):
+        config = SimulationConfig(seed=seed, timezone=ZONE, plant=plant)
+        with tempfile.TemporaryDirectory(prefix="bench-fraud-") as folder:
+            simulated, marts = shop_marts(Path(folder), orders, customers, config)
+            rows, _, _ = training_rows_of(marts, FIRST_DAY, TRAIN_AT, AFTER_LAST_DAY, ALL_KNOWN, FraudConfig())
+        found[plant] = {"audit": audited(rows, simulated.truth)}
+        if plant != "none":
+            found[plant]["mitigations"] = mitigated(rows, simulated.truth)
+        print(json.dumps({plant: found[plant]}, indent=1), flush=True)
+    return found
 
 
 def judge_handbook(config: HandbookConfig) -> Judged:

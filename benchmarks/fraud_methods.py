@@ -65,22 +65,11 @@ def judge_methods(
         known_at: The labels of the test days are what is known then.
     """
     from ml.fraud import baselines, train
-    from ml.fraud.dataset import training_rows
     from ml.fraud.features import model_features
-    from ml.fraud.labels import estimate_delay
     from ml.fraud.rules import rule_score
-    from ml.fraud.splits import split_at
-
-    connection = marts.connect()
-    features = connection.sql("select * from feat_order_risk").df()
-    payments = connection.sql("select * from fct_order_payments").df()
-    labels = connection.sql("select * from fct_fraud_labels").df()
-    connection.close()
 
     begun = perf_counter()
-    delay = estimate_delay(payments, labels, train_at, config.labels)
-    split = split_at(first, train_at, test_until, delay, config.split)
-    rows = training_rows(features, payments, labels, None, split, known_at, config)
+    rows, payments, about = training_rows_of(marts, first, train_at, test_until, known_at, config)
     seconds = {"training_rows": perf_counter() - begun}
     learnt, test = rows[rows["fold"] != "test"], rows[rows["fold"] == "test"].reset_index(drop=True)
 
@@ -102,8 +91,7 @@ def judge_methods(
     policy = _policy()
     scores[RULES] = rule_score(test, policy)
     trained = {
-        "split": split.as_dict(),
-        "maturity_days": delay.maturity_days,
+        **about,
         "learnt_orders": len(learnt),
         "learnt_frauds": int(learnt["is_fraud"].sum()),
         "test_orders": len(test),
@@ -113,6 +101,25 @@ def judge_methods(
         **dict(ours.report),
     }
     return Judged(test, scores, seconds, trained)
+
+
+def training_rows_of(
+    marts: BuiltMarts, first: date, train_at: datetime, test_until: date, known_at: datetime, config: FraudConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Rows to learn from at one moment and to judge by, the payments, and how labels and days were parted."""
+    from ml.fraud.dataset import training_rows
+    from ml.fraud.labels import estimate_delay
+    from ml.fraud.splits import split_at
+
+    connection = marts.connect()
+    features, payments, labels = (
+        connection.table(name).df() for name in ("feat_order_risk", "fct_order_payments", "fct_fraud_labels")
+    )
+    connection.close()
+    delay = estimate_delay(payments, labels, train_at, config.labels)
+    split = split_at(first, train_at, test_until, delay, config.split)
+    rows = training_rows(features, payments, labels, None, split, known_at, config)
+    return rows, payments, {"split": split.as_dict(), "maturity_days": delay.maturity_days}
 
 
 def _policy() -> Policy:
