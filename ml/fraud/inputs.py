@@ -81,8 +81,8 @@ def learn_bounds(
 ) -> Bounds:
     """Bounds from training rows.
 
-    The usual size of a count, an amount or a time is the 99th percentile of its values that are not 0: a few poisoned
-    rows do not move it. Ratios have no size of their own; they only have to be finite.
+    The usual size of a count, an amount or a time is the 90th percentile of its values that are not 0: poisoned rows,
+    as long as they are fewer than that, do not move it. Ratios have no size of their own; they only have to be finite.
     """
     largest = np.full(len(features), np.inf)
     for place, name in enumerate(features):
@@ -90,7 +90,7 @@ def learn_bounds(
         column = column[np.isfinite(column) & (column > 0)]
         if not name.startswith(_SIZED) or not column.size:
             continue
-        usual = max(float(np.quantile(column, 0.99)), 1.0)
+        usual = max(float(np.quantile(column, 0.9)), 1.0)
         largest[place] = usual + np.log(implausible_factor) if name.startswith("log_") else usual * implausible_factor
     missing = np.isnan(values).mean(axis=1) if values.shape[1] else np.zeros(len(values))
     usual_missing = float(np.quantile(missing, 0.999)) if len(missing) else 0.0
