@@ -4,6 +4,7 @@ Records are bytes under keys; `ml/stores/state_store.py` keeps them and `ml/frau
 features mean is told by `ml/fraud/declaration.py` and docs/fraud_features.md; dbt computes the same for training.
 """
 
+from functools import cache
 from math import sqrt
 
 from ml.fraud.declaration import EVER, Declaration
@@ -54,10 +55,11 @@ class _Reading:
         heads = [head_key(entity, digest) for entity, digest in self._digests.items()]
         buckets = [bucket_key(head, hour) for head in heads for hour in hours]
         self._records = state.read([*heads, *buckets, *self._pairs.values()])
+        self._views = {entity: self._view(entity) for entity in self._digests}
 
     def values(self) -> dict[str, Feature]:
         values: dict[str, Feature] = dict.fromkeys(self._declaration.counted_features())
-        shop = self._view(SHOP).ever()
+        shop = self._views[SHOP].ever()
         shop_rate = (shop.frauds + PRIOR_FRAUDS) / (shop.orders + PRIOR_ORDERS)
         values[f"fraud_rate_{SHOP}_{EVER}"] = shop_rate
         for entity in self._digests:
@@ -66,14 +68,14 @@ class _Reading:
         for one in self._declaration.sharing:
             if one.entity in self._digests:
                 is_tiled = self._declaration.is_tiled(one.window)
-                count = self._view(one.entity).different(one.of, self._starts[one.window], is_tiled=is_tiled)
+                count = self._views[one.entity].different(one.of, self._starts[one.window], is_tiled=is_tiled)
                 values[one.feature] = min(count, self._declaration.sharing_cap)
         for (first, second), key in self._pairs.items():
             values[f"count_orders_{first}_{second}_{EVER}"] = self._pair(key)
         return values
 
     def _entity(self, entity: str, shop_rate: float) -> dict[str, Feature]:
-        declaration, view = self._declaration, self._view(entity)
+        declaration, view = self._declaration, self._views[entity]
         values: dict[str, Feature] = {}
         sums = {window: self._since(view, window) for window in declaration.entity_windows[entity]}
         for window, tile in sums.items():
@@ -118,6 +120,7 @@ class _Reading:
         if head.newest - self._order.attempted_at > retention(self._declaration).ahead_us:
             raise ToolFailed("the state of fraud features has gone on for more than a day since the order was placed")
 
+        @cache
         def bucket_at(hour: int) -> Bucket:
             raw = self._records.get(bucket_key(key, hour))
             return Bucket() if raw is None else Bucket.decode(raw)

@@ -40,12 +40,21 @@ class OrderRecord:
     digests: Mapping[str, str] = field(default_factory=dict)
     fraud_at: int | None = None
 
+    @property
+    def fraud_counts_from(self) -> int | None:
+        """A label that was there before its order counts from the order on."""
+        return None if self.fraud_at is None or self.at is None else max(self.fraud_at, self.at)
+
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True).encode()
+        values = [getattr(self, name) for name in _ORDER_FIELDS]
+        return json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> "OrderRecord":
-        return cls(**json.loads(raw))
+        return cls(*json.loads(raw))
+
+
+_ORDER_FIELDS = tuple(OrderRecord.__dataclass_fields__)
 
 
 def state_digest(declaration: Declaration) -> str:

@@ -85,7 +85,7 @@ def _keys_written(order: OrderRecord, declaration: Declaration) -> list[str]:
     if order.at is None:
         return []
     heads = [head_key(entity, digest) for entity, digest in order.digests.items()]
-    hours = [at // HOUR for at in (order.at, order.fraud_at) if at is not None]
+    hours = [at // HOUR for at in (order.at, order.fraud_counts_from) if at is not None]
     pairs = pair_keys(order.digests, declaration).values()
     return [*heads, *(bucket_key(head, hour) for head in heads for hour in hours), *pairs]
 
@@ -133,8 +133,8 @@ class _Changed:
             one = SeenOrder(order.at, order.order_id, order.amount_cents, order.is_failed, seen)
             key = head_key(entity, digest)
             self._count_order(key, one, sign, of, self._of_days.get(entity, set()))
-            if order.fraud_at is not None:
-                self._count_fraud(key, (order.fraud_at, order.order_id), sign)
+            if order.fraud_counts_from is not None:
+                self._count_fraud(key, (order.fraud_counts_from, order.order_id), sign)
         for key in pair_keys(order.digests, self._declaration).values():
             self._count_pair(key, (order.at, order.order_id), sign)
 

@@ -16,6 +16,7 @@ from ml.fraud.online_state import features_of
 from ml.fraud.state_records import state_digest
 from ml.outcomes import ToolFailed
 from ml.settings import Settings, SettingsError
+from ml.stores.durable import exclusive_lock_if_free
 from ml.stores.event_log import EventLog, LogUnavailable
 from ml.stores.state_store import Position, StateConflict, StateStore, StateUnavailable, open_state_store
 from tests.kill_points import Case, KillPoint, run_cases
@@ -52,8 +53,8 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     return of_shop(tmp_path, server.url)
 
 
-def of_shop(state_dir: Path | str, state_url: str | None = None) -> Settings:
-    return Settings(_env_file=None, state_dir=state_dir, shop_id="smallshop", state_url=state_url)
+def of_shop(state_dir: Path | str, state_url: str | None = None, shop_id: str = "smallshop") -> Settings:
+    return Settings(_env_file=None, state_dir=state_dir, shop_id=shop_id, state_url=state_url)
 
 
 def state_of(settings: Settings, *, is_writer: bool = True) -> StateStore:
@@ -180,21 +181,12 @@ def test_a_state_of_another_log_is_refused_until_it_is_built_anew(settings: Sett
 
 
 def test_two_followers_do_not_work_at_once(settings: Settings) -> None:
-    stops = threading.Event()
     post_events(settings, events(), None)
-    follow_once(settings)
-    first = threading.Thread(target=follow_log, args=(settings,), kwargs={"stops": stops, "is_once": False})
-    first.start()
-    try:
-        while True:
-            try:
-                follow_once(settings)
-            except ToolFailed as error:
-                assert "another" in str(error)
-                break
-    finally:
-        stops.set()
-        first.join()
+    with exclusive_lock_if_free(settings.shop_dir / "fraud" / "follow.lock") as is_held:
+        assert is_held
+        with pytest.raises(ToolFailed, match="another"):
+            follow_once(settings)
+    assert follow_once(settings) == len(events())
 
 
 def test_a_url_of_an_unknown_kind_is_refused_without_showing_it(tmp_path: Path) -> None:
@@ -211,12 +203,12 @@ def test_events_are_not_acknowledged_when_the_log_has_no_room(tmp_path: Path) ->
         post_events(of_shop(tmp_path), [payment(1)], None)
 
 
-def follow_in_batches(state_dir: str, state_url: str | None) -> int:
+def follow_in_batches(state_dir: str, state_url: str | None, shop_id: str) -> int:
     """A follower of small batches, for processes that are killed."""
     import ml.cli.fraud.events as module
 
     module.APPLY_BATCH = BATCH
-    return follow_once(of_shop(state_dir, state_url))
+    return follow_once(of_shop(state_dir, state_url, shop_id))
 
 
 def post_in_batches(state_dir: str, acknowledged: str) -> None:
@@ -260,41 +252,37 @@ def kill_points(of: str) -> list[KillPoint]:
     return [*points, KillPoint(targets[3], False, 1), KillPoint(targets[3], True, 1)]
 
 
-def test_a_follower_killed_at_any_moment_loses_and_doubles_nothing(settings: Settings) -> None:
-    post_events(settings, events(), None)
+def killed_and_resumed(settings: Settings, point: KillPoint, number: int, replaced: dict[str, str]) -> list[Case]:
+    """In a shop of its own: a follower that is killed, and one that goes on."""
     url = settings.state_url.get_secret_value() if settings.state_url else None
-    arguments = {"state_dir": str(settings.state_dir), "state_url": url}
-    expected = {}
-    for point in kill_points("RedisState" if url else "SqliteState"):
-        store = state_of(settings)
-        store.begin(Position(0, 0, "nobody", EventLog.from_settings(settings).identity()))
-        killed, again = run_cases(
-            [Case(f"{HERE}:follow_in_batches", arguments, point), Case(f"{HERE}:follow_in_batches", arguments)]
-        )
+    arguments = {"state_dir": str(settings.state_dir), "state_url": url, "shop_id": f"shop{number}"}
+    post_events(of_shop(**arguments), events(), None)
+    scenario = f"{HERE}:follow_in_batches"
+    return [Case(scenario, arguments, point, replaced=replaced), Case(scenario, arguments, replaced=replaced)]
+
+
+def test_a_follower_killed_at_any_moment_loses_and_doubles_nothing(settings: Settings) -> None:
+    points = kill_points("RedisState" if settings.state_url else "SqliteState")
+    cases = [case for number, point in enumerate(points) for case in killed_and_resumed(settings, point, number, {})]
+    outcomes = run_cases(cases)
+    for point, case, killed, again in zip(points, cases[::2], outcomes[::2], outcomes[1::2], strict=True):
         assert killed.signal == KILLED, f"{point} was not reached"
         assert again.error is None, f"{point}: {again.error}"
-        expected[str(point)] = counts(settings)
-    assert set(expected.values()) == {(ORDERS, 5)}, expected
+        assert counts(of_shop(**case.arguments)) == (ORDERS, 5), point
 
 
-@pytest.mark.parametrize("commit", ["commit_in_two_steps", "commit_position_first"])
-def test_the_kills_find_a_commit_that_is_not_one(tmp_path: Path, commit: str) -> None:
-    """Counting an order twice is prevented by its own record, and losing one by nothing but the position."""
-    settings = of_shop(tmp_path)
-    post_events(settings, events(), None)
-    arguments = {"state_dir": str(tmp_path), "state_url": None}
-    point = KillPoint("ml.stores.state_store:Position.encode", is_after=False, nth=4)
-    replaced = {"ml.stores.state_store:SqliteState.commit": f"{HERE}:{commit}"}
-    killed, again = run_cases(
-        [
-            Case(f"{HERE}:follow_in_batches", arguments, point, replaced=replaced),
-            Case(f"{HERE}:follow_in_batches", arguments, replaced=replaced),
-        ]
-    )
-    assert killed.signal == KILLED
-    assert again.error is None
-    doubled_or_lost = counts(settings) != (ORDERS, 5)
-    assert doubled_or_lost == (commit == "commit_position_first")
+def test_the_kills_find_a_commit_that_is_not_one(tmp_path: Path) -> None:
+    """Records before the position: an order's own record still prevents that it counts twice. The other way: lost."""
+    point = KillPoint("ml.stores.state_store:Position.encode", is_after=True, nth=5)
+    commits = [f"{HERE}:commit_in_two_steps", f"{HERE}:commit_position_first"]
+    cases = []
+    for number, commit in enumerate(commits):
+        replaced = {"ml.stores.state_store:SqliteState.commit": commit}
+        cases += killed_and_resumed(of_shop(tmp_path), point, number, replaced)
+    outcomes = run_cases(cases)
+    assert [outcome.signal for outcome in outcomes] == [KILLED, 0, KILLED, 0]
+    assert counts(of_shop(**cases[0].arguments)) == (ORDERS, 5)
+    assert counts(of_shop(**cases[2].arguments)) != (ORDERS, 5)
 
 
 def test_a_poster_killed_at_any_moment_keeps_what_was_acknowledged(tmp_path: Path) -> None:

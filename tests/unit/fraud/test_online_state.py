@@ -133,6 +133,12 @@ def test_frauds_count_from_the_moment_they_became_known_and_once_per_order():
     assert features["fraud_rate_customer_ever"] == pytest.approx((2 + 20 * shop_rate) / (4 + 20))
 
 
+def test_a_label_older_than_its_order_counts_from_the_order_on():
+    kept = Kept().apply(order("o1", before(hours=1)), fraud("o1", before(days=30)))
+    assert kept.features(order("o0", before(hours=1)))["count_frauds_customer_ever"] == 0
+    assert kept.features(ASKED)["count_frauds_customer_7d"] == 1
+
+
 def test_a_label_that_comes_before_its_order_finds_it_later():
     kept = Kept().apply(fraud("o1", before(days=1)))
     assert kept.features(ASKED)["count_frauds_device_7d"] == 0
