@@ -39,7 +39,7 @@ class Past:
     """Mature orders, and where they and their probabilities come from.
 
     Attributes:
-        first_day: Shop days, both included.
+        first_day: Shop day of the oldest order; `last_day` that of the newest.
         scored_then: Orders with the probability that they were decided by.
         scored_now: Orders scored by the champion now, which has not learnt from them.
         left_out: Orders that are not looked at, by reason.
@@ -171,6 +171,7 @@ def _scored(
         raise DataFailed(
             f"past orders: none is left between {first_day} and {last_day}; {_counts(reason)}. Try more --days"
         )
+    days = pd.to_datetime(orders.loc[kept, "attempt_date"]).dt.date
     past = PastOrders(
         orders=orders[kept].reset_index(drop=True),
         probabilities=probabilities[kept] if np.isfinite(probabilities[kept]).any() else None,
@@ -179,8 +180,8 @@ def _scored(
     )
     return Past(
         past,
-        first_day,
-        last_day,
+        days.min(),
+        days.max(),
         delay.maturity_days,
         bundle.version if bundle else None,
         int((is_recorded & kept).sum()),

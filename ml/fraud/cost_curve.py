@@ -81,4 +81,6 @@ def _declining(costs: Floats, weight: Floats) -> Floats:
 
 def _spread(n: int, points: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     """Places of 0..n-1: close together at the front, where the frauds are."""
-    return np.unique(np.round(np.geomspace(1, n, min(points, n))).astype(np.int64) - 1)
+    if n <= points:
+        return np.arange(n, dtype=np.int64)
+    return np.unique(np.round(np.geomspace(1, n, points)).astype(np.int64) - 1)

@@ -125,7 +125,7 @@ def test_a_backtest_counts_only_orders_that_nobody_learnt_from_and_that_are_old_
     path = _file(tmp_path, _plain(STRICT))
     told = _run(policy_command, "backtest", path, "--days", "90", "--draws", "50").output
     assert "simulated" in told
-    assert re.search(r"mature orders of \d+ days from 2026-01-\d\d to 2026-04-2\d; [1-9]\d* frauds", told)
+    assert re.search(r"mature orders of \d+ days from 2026-03-01 to 2026-04-2\d; [1-9]\d* frauds", told)
     assert re.search(r"Left out: [\d,]+ orders the champion has learnt from them", told)
     value, low, high = _stopped(told)
     assert low < value < high
