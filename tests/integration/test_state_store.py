@@ -1,47 +1,46 @@
-"""The log of events and the state store: what is acknowledged is kept, each event counts once, nothing half is read."""
+"""The log of events and the state store: each event counts once, and nothing half is read."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+import duckdb
 import pytest
+from click.testing import CliRunner
 
-from ml.cli.fraud.events import apply_waiting, begin_if_needed, follow_log, post_events
+from ml.cli.fraud.events import apply_waiting, begin_if_needed, follow, follow_log, history, post, post_events
 from ml.fraud.declaration import declaration
-from ml.fraud.events import OrderEvent, parse_event
+from ml.fraud.events import TEXT_COLUMNS
 from ml.fraud.online_state import features_of
-from ml.fraud.state_records import state_digest
-from ml.outcomes import ToolFailed
+from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import Settings, SettingsError
 from ml.stores.durable import exclusive_lock_if_free
 from ml.stores.event_log import EventLog, LogUnavailable
-from ml.stores.state_store import Position, StateConflict, StateStore, StateUnavailable, open_state_store
-from tests.kill_points import Case, KillPoint, run_cases
+from ml.stores.state_store import Position, StateConflict, StateUnavailable, open_state_store
+from tests.conftest import find_binary
+from tests.posted_events import (
+    ASKED,
+    FRAUDS,
+    NOON,
+    ORDERS,
+    asked,
+    counts,
+    events,
+    follow_once,
+    of_shop,
+    payment,
+    state_of,
+)
 from tests.private_redis import PrivateRedis, private_redis
 
-NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)
 BEGUN = Position(applied=0, needed=0, built_by="this", log_id="log")
-HERE = "tests.integration.test_state_store"
-KILLED = 9
-ORDERS = 30
-BATCH = 7
-ASKED = {"customer_id": "c1", "device_hash": "d1", "instrument_hash": "i1"}
 
 
 @pytest.fixture(scope="module")
-def redis(server_binary_of_module: Callable[[str], Path]) -> Iterator[PrivateRedis]:
-    with private_redis(server_binary_of_module) as server:
+def redis() -> Iterator[PrivateRedis]:
+    with private_redis(find_binary) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def server_binary_of_module() -> Callable[[str], Path]:
-    from tests.conftest import find_binary
-
-    return find_binary
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -51,46 +50,6 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     server: PrivateRedis = request.getfixturevalue("redis")
     server.client().flushall()
     return of_shop(tmp_path, server.url)
-
-
-def of_shop(state_dir: Path | str, state_url: str | None = None, shop_id: str = "smallshop") -> Settings:
-    return Settings(_env_file=None, state_dir=state_dir, shop_id=shop_id, state_url=state_url)
-
-
-def state_of(settings: Settings, *, is_writer: bool = True) -> StateStore:
-    return open_state_store(settings, state_digest(declaration()), is_writer=is_writer)
-
-
-def payment(number: int) -> str:
-    event = {"type": "payment", "payment_id": f"p{number}", "order_id": f"o{number:03}", **ASKED}
-    at = (NOON + timedelta(minutes=number)).isoformat()
-    return json.dumps(event | {"attempted_at": at, "amount_cents": 100, "currency": "USD", "outcome": "approved"})
-
-
-def label(number: int) -> str:
-    event = {"type": "label", "label_id": f"l{number}", "order_id": f"o{number:03}", "is_fraud": True}
-    return json.dumps(event | {"known_at": (NOON + timedelta(hours=2)).isoformat(), "label_source": "chargeback"})
-
-
-def events() -> list[str]:
-    """30 orders of one customer, 5 of them fraud; a fifth of all events twice."""
-    lines = [*(payment(number) for number in range(ORDERS)), *(label(number) for number in range(5))]
-    return [*lines, *lines[::5]]
-
-
-def asked() -> OrderEvent:
-    event = parse_event(payment(ORDERS * 10), None, "USD")
-    assert isinstance(event, OrderEvent)
-    return event
-
-
-def counts(settings: Settings) -> tuple[object, ...]:
-    features = features_of(state_of(settings), asked(), declaration())
-    return tuple(features[f"{name}_customer_ever"] for name in ("count_orders", "count_frauds"))
-
-
-def follow_once(settings: Settings) -> int:
-    return follow_log(settings, stops=threading.Event(), is_once=True)
 
 
 def test_a_commit_writes_all_of_its_records_and_the_position(settings: Settings) -> None:
@@ -139,7 +98,7 @@ def test_each_event_counts_once(settings: Settings) -> None:
     assert posted.taken == len(events())
     assert follow_once(settings) == len(events())
     assert follow_once(settings) == 0
-    assert counts(settings) == (ORDERS, 5)
+    assert counts(settings) == (ORDERS, FRAUDS)
 
 
 def test_refused_events_are_told_by_line_and_rule_and_never_by_value(settings: Settings) -> None:
@@ -203,108 +162,6 @@ def test_events_are_not_acknowledged_when_the_log_has_no_room(tmp_path: Path) ->
         post_events(of_shop(tmp_path), [payment(1)], None)
 
 
-def follow_in_batches(state_dir: str, state_url: str | None, shop_id: str) -> int:
-    """A follower of small batches, for processes that are killed."""
-    import ml.cli.fraud.events as module
-
-    module.APPLY_BATCH = BATCH
-    return follow_once(of_shop(state_dir, state_url, shop_id))
-
-
-def post_in_batches(state_dir: str, acknowledged: str) -> None:
-    """Post five events at a time and note, on disk, what was acknowledged."""
-    lines = events()
-    with Path(acknowledged).open("a") as file:
-        for start in range(0, len(lines), 5):
-            post_events(of_shop(state_dir), lines[start : start + 5], None)
-            file.write(f"{start + 5}\n")
-            file.flush()
-
-
-def commit_in_two_steps(self: Any, updates: Any, position: Position, after: Position) -> None:
-    """What a commit must not be: the position is written for itself. `Position.encode` stands between the two."""
-    with self._transaction("immediate") as connection:
-        records = [(key, record) for key, record in updates.items() if record is not None]
-        connection.executemany("insert or replace into state (key, record) values (?, ?)", records)
-    raw = position.encode()
-    with self._transaction("immediate") as connection:
-        connection.execute("insert or replace into state (key, record) values ('position', ?)", (raw,))
-
-
-def commit_position_first(self: Any, updates: Any, position: Position, after: Position) -> None:
-    """The same the other way round."""
-    with self._transaction("immediate") as connection:
-        row = ("position", position.encode())
-        connection.execute("insert or replace into state (key, record) values (?, ?)", row)
-    position.encode()
-    with self._transaction("immediate") as connection:
-        records = [(key, record) for key, record in updates.items() if record is not None]
-        connection.executemany("insert or replace into state (key, record) values (?, ?)", records)
-
-
-def kill_points(of: str) -> list[KillPoint]:
-    """Around reading, inside and around commits of a follower; `Position.encode` is called inside a commit."""
-    store, records = f"ml.stores.state_store:{of}", "ml.cli.fraud.events:apply_events"
-    targets = [records, f"{store}.commit", "ml.stores.state_store:Position.encode", f"{store}.begin"]
-    points = [
-        KillPoint(target, is_after, nth) for target in targets[:3] for is_after in (False, True) for nth in (2, 4)
-    ]
-    return [*points, KillPoint(targets[3], False, 1), KillPoint(targets[3], True, 1)]
-
-
-def killed_and_resumed(settings: Settings, point: KillPoint, number: int, replaced: dict[str, str]) -> list[Case]:
-    """In a shop of its own: a follower that is killed, and one that goes on."""
-    url = settings.state_url.get_secret_value() if settings.state_url else None
-    arguments = {"state_dir": str(settings.state_dir), "state_url": url, "shop_id": f"shop{number}"}
-    post_events(of_shop(**arguments), events(), None)
-    scenario = f"{HERE}:follow_in_batches"
-    return [Case(scenario, arguments, point, replaced=replaced), Case(scenario, arguments, replaced=replaced)]
-
-
-def test_a_follower_killed_at_any_moment_loses_and_doubles_nothing(settings: Settings) -> None:
-    points = kill_points("RedisState" if settings.state_url else "SqliteState")
-    cases = [case for number, point in enumerate(points) for case in killed_and_resumed(settings, point, number, {})]
-    outcomes = run_cases(cases)
-    for point, case, killed, again in zip(points, cases[::2], outcomes[::2], outcomes[1::2], strict=True):
-        assert killed.signal == KILLED, f"{point} was not reached"
-        assert again.error is None, f"{point}: {again.error}"
-        assert counts(of_shop(**case.arguments)) == (ORDERS, 5), point
-
-
-def test_the_kills_find_a_commit_that_is_not_one(tmp_path: Path) -> None:
-    """Records before the position: an order's own record still prevents that it counts twice. The other way: lost."""
-    point = KillPoint("ml.stores.state_store:Position.encode", is_after=True, nth=5)
-    commits = [f"{HERE}:commit_in_two_steps", f"{HERE}:commit_position_first"]
-    cases = []
-    for number, commit in enumerate(commits):
-        replaced = {"ml.stores.state_store:SqliteState.commit": commit}
-        cases += killed_and_resumed(of_shop(tmp_path), point, number, replaced)
-    outcomes = run_cases(cases)
-    assert [outcome.signal for outcome in outcomes] == [KILLED, 0, KILLED, 0]
-    assert counts(of_shop(**cases[0].arguments)) == (ORDERS, 5)
-    assert counts(of_shop(**cases[2].arguments)) != (ORDERS, 5)
-
-
-def test_a_poster_killed_at_any_moment_keeps_what_was_acknowledged(tmp_path: Path) -> None:
-    append = "ml.stores.event_log:EventLog.append"
-    inside = "ml.stores.event_log:EventLog._end"
-    points = [KillPoint(target, is_after, nth) for target in (append, inside) for is_after in (0, 1) for nth in (1, 4)]
-    cases = []
-    for number, point in enumerate(points):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        arguments = {"state_dir": str(folder), "acknowledged": str(folder / "acknowledged")}
-        cases.append(Case(f"{HERE}:post_in_batches", arguments, point))
-    for number, (point, killed) in enumerate(zip(points, run_cases(cases), strict=True)):
-        folder = tmp_path / str(number)
-        assert killed.signal == KILLED, point
-        told = (folder / "acknowledged").read_text().split()
-        acknowledged = int(told[-1]) if told else 0
-        kept = [logged.body for logged in EventLog.from_settings(of_shop(folder)).read_after(0, 1000)]
-        assert kept[:acknowledged] == events()[:acknowledged], point
-        assert len(kept) in (acknowledged, acknowledged + 5), point
-
-
 def begun(redis: PrivateRedis, tmp_path: Path) -> Settings:
     redis.client().flushall()
     settings = of_shop(tmp_path, redis.url)
@@ -338,7 +195,7 @@ def test_a_flushed_redis_is_not_read_as_a_shop_without_orders_and_is_built_anew(
     with pytest.raises(StateUnavailable, match="not caught up"):
         counts(settings)
     follow_once(settings)
-    assert counts(settings) == (ORDERS, 5)
+    assert counts(settings) == (ORDERS, FRAUDS)
 
 
 def test_a_redis_that_was_killed_is_waited_for_and_filled_again(redis: PrivateRedis, tmp_path: Path) -> None:
@@ -354,12 +211,12 @@ def test_a_redis_that_was_killed_is_waited_for_and_filled_again(redis: PrivateRe
         reached = threading.Event()
         for _ in range(300):
             try:
-                if counts(settings) == (ORDERS + 1, 5):
+                if counts(settings) == (ORDERS + 1, FRAUDS):
                     break
             except StateUnavailable:
                 pass
             reached.wait(0.1)
-        assert counts(settings) == (ORDERS + 1, 5)
+        assert counts(settings) == (ORDERS + 1, FRAUDS)
     finally:
         stops.set()
         follower.join()
@@ -376,8 +233,47 @@ def test_a_full_redis_takes_nothing_half(redis: PrivateRedis, tmp_path: Path) ->
         with pytest.raises(StateUnavailable):
             apply_waiting(settings, log, state, position)
         assert state.position() == position
-        assert counts(settings) == (ORDERS, 5)
+        assert counts(settings) == (ORDERS, FRAUDS)
     finally:
         client.config_set("maxmemory", 0)
     apply_waiting(settings, log, state, position)
-    assert counts(settings) == (ORDERS + 1, 5)
+    assert counts(settings) == (ORDERS + 1, FRAUDS)
+
+
+def test_the_shops_history_is_posted_from_its_marts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, marts = of_shop(tmp_path), duckdb.connect()
+    marts.execute("set TimeZone = 'UTC'")
+    texts = ", ".join(f"'{ASKED.get(column, 'x')}' as {column}" for column in TEXT_COLUMNS)
+    marts.execute(
+        f"create table fct_order_payments as select 'o1' as order_id, {texts}, timestamptz '2024-03-10 11:30:00.25Z'"
+        " as attempted_at, null::timestamptz as account_created_at, 250 as amount_cents, 'USD' as currency,"
+        " 'declined' as first_outcome"
+    )
+    marts.execute(
+        "create table fct_fraud_labels as select 'cb:1' as label_id, 'o1' as order_id, true as is_fraud,"
+        " timestamptz '2024-03-10 11:45Z' as known_at, 'chargeback' as label_source"
+    )
+
+    class Published:
+        def connect(self) -> duckdb.DuckDBPyConnection:
+            return marts
+
+    monkeypatch.setattr("ml.stores.warehouse.open_marts", lambda _settings: Published())
+    for _ in range(2):  # posted twice it counts once
+        assert post_events(settings, history(settings), None).taken == 2
+        follow_once(settings)
+    features = features_of(state_of(settings), asked(), declaration())
+    assert (features["count_orders_device_1d"], features["count_failed_device_1d"]) == (1, 1)
+    assert (features["amount_cents_device_1d"], features["count_frauds_device_ever"]) == (250, 1)
+
+
+def test_the_commands_tell_what_was_taken_and_what_was_refused(configure: Callable[..., Settings]) -> None:
+    configure(shop_id="smallshop")
+    runner = CliRunner()
+    lines = "\n".join([payment(1), "", "{}"])
+    posted = runner.invoke(post, [], input=lines)
+    assert "1 events taken in" in posted.output
+    assert isinstance(posted.exception, DataFailed)
+    assert "1 events refused" in str(posted.exception)
+    followed = runner.invoke(follow, ["--once"])
+    assert (followed.exit_code, followed.output) == (0, "1 events applied\n")
