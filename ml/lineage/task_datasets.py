@@ -15,11 +15,10 @@ from ml.shop.contract import CONTRACT
 from ml.stores.operations import Operations, gate_verdicts
 from ml.stores.warehouse import marts_store
 
-_PRODUCT = "recommender"
-_TRAINING_SET = f"training_set.{_PRODUCT}"
-_MODEL = f"model.{_PRODUCT}"
-_CHAMPION = f"champion.{_PRODUCT}"
-_RECOMMENDATIONS = "recommendations"
+_RECOMMENDER, _FRAUD = "recommender", "fraud"
+_RECOMMENDATIONS, _FRAUD_SCORES, _FRAUD_DECISIONS = "recommendations", "fraud_scores", "fraud_decisions"
+# What the fraud product reads: it asks no feature service, so the graph does not know.
+_FRAUD_MARTS = ("fct_order_payments", "feat_order_risk", "fct_fraud_labels", "fct_fraud_decisions")
 _PASSED = ("passed", "set_aside", "warned")
 _WARNING = ("set_aside", "warned")
 
@@ -31,11 +30,17 @@ class Ended:
     Attributes:
         day: The last shop day of its partition, YYYY-MM-DD; empty when it names none.
         summary: What its step returned; empty when it failed.
+        product: The model product that the task belongs to.
     """
 
     settings: Settings
     day: str
     summary: Mapping[str, Any]
+    product: str = _RECOMMENDER
+
+    def of_product(self, dataset: str) -> str:
+        """Name of a product's own dataset, such as "model.recommender"."""
+        return f"{dataset}.{self.product}"
 
     def verdicts(self, gate: str) -> list[dict[str, Any]]:
         operations = Operations.from_settings(self.settings)
@@ -44,6 +49,11 @@ class Ended:
 
 Datasets = tuple[list[Told], list[Told]]
 NOTHING: Datasets = ([], [])
+
+
+def product_of(dag_id: str) -> str:
+    """The product whose DAG it is, by the DAG's domain; what belongs to none counts as the recommender's."""
+    return _FRAUD if dag_id.startswith(f"{_FRAUD}_") else _RECOMMENDER
 
 
 def datasets_of(task_id: str, ended: Ended) -> Datasets:
@@ -111,33 +121,50 @@ def _materialize_features(ended: Ended) -> Datasets:
 def _publish_recommendations(ended: Ended) -> Datasets:
     model = ended.summary.get("model_version")
     written = [Told(_RECOMMENDATIONS, ended.summary["rows"], ended.summary["version"])] if model else []
-    return [*_read_by_product(ended), Told(_CHAMPION, version=model)], written
+    return [*_read_by_product(ended), Told(ended.of_product("champion"), version=model)], written
 
 
 def _build_training_set(ended: Ended) -> Datasets:
     version = ended.summary.get("version")
-    written = [Told(_TRAINING_SET, sum(ended.summary["rows"].values()), version)] if version else []
+    written = [Told(ended.of_product("training_set"), sum(ended.summary["rows"].values()), version)] if version else []
     return _read_by_product(ended), written
 
 
 def _gate_training_set(ended: Ended) -> Datasets:
-    return _judged(ended, "model_inputs", lambda _: _TRAINING_SET), []
+    judged = [each for each in ended.verdicts("model_inputs") if each["object"] == ended.product]
+    return [
+        Told(ended.of_product("training_set"), each["rows_in"], rules=rules_of(each["rules"])) for each in judged
+    ], []
 
 
 def _train_challenger(ended: Ended) -> Datasets:
     version = ended.summary.get("challenger")
-    return [Told(_TRAINING_SET)], [Told(_MODEL, version=version)] if version else []
+    made = [Told(ended.of_product("model"), version=version)] if version else []
+    return [Told(ended.of_product("training_set"))], made
 
 
 def _decide_promotion(ended: Ended) -> Datasets:
     challenger = ended.summary.get("challenger")
-    judged = Told(_MODEL, version=challenger, rules=rules_of(ended.summary.get("rules", ())))
+    judged = Told(ended.of_product("model"), version=challenger, rules=rules_of(ended.summary.get("rules", ())))
     promoted = ended.summary.get("verdict") == "promoted"
-    return [judged], [Told(_CHAMPION, version=challenger)] if promoted else []
+    return [judged], [Told(ended.of_product("champion"), version=challenger)] if promoted else []
 
 
-def _check(_ended: Ended) -> Datasets:
-    return [Told(_RECOMMENDATIONS)], []
+def _score_orders(ended: Ended) -> Datasets:
+    if not ended.summary or ended.summary.get("skipped"):
+        return NOTHING
+    model, version = ended.summary.get("model_version"), ended.summary.get("version")
+    read = [*_read_by_product(ended), *([Told(ended.of_product("champion"), version=model)] if model else [])]
+    scores = [Told(_FRAUD_SCORES, version=version)] if version else []
+    return read, [Told(_FRAUD_DECISIONS, ended.summary["rows"]), *scores]
+
+
+def _settle_labels(_ended: Ended) -> Datasets:
+    return [Told("fct_order_payments"), Told("fct_fraud_labels")], []
+
+
+def _check(ended: Ended) -> Datasets:
+    return [Told(_FRAUD_SCORES if ended.product == _FRAUD else _RECOMMENDATIONS)], []
 
 
 def _judged(ended: Ended, gate: str, name: Callable[[str], str]) -> list[Told]:
@@ -145,7 +172,9 @@ def _judged(ended: Ended, gate: str, name: Callable[[str], str]) -> list[Told]:
 
 
 def _read_by_product(ended: Ended) -> list[Told]:
-    return [Told(name) for name in marts_read_by(_graph(ended), product_id(_PRODUCT))]
+    if ended.product == _FRAUD:
+        return [Told(name) for name in _FRAUD_MARTS]
+    return [Told(name) for name in marts_read_by(_graph(ended), product_id(ended.product))]
 
 
 def _graph(ended: Ended) -> Graph:
@@ -178,6 +207,8 @@ _TASKS: dict[str, Callable[[Ended], Datasets]] = {
     "gate_training_set": _gate_training_set,
     "train_challenger": _train_challenger,
     "decide_promotion": _decide_promotion,
+    "score_orders": _score_orders,
+    "settle_labels": _settle_labels,
     "check_drift": _check,
     "check_performance": _check,
 }

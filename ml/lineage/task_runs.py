@@ -22,7 +22,7 @@ from ml.lineage.events import (
 from ml.lineage.graph import DatasetKind
 from ml.lineage.impact import models_graph
 from ml.lineage.manifest import built_manifest
-from ml.lineage.task_datasets import NOTHING, Ended, datasets_of
+from ml.lineage.task_datasets import NOTHING, Ended, datasets_of, product_of
 from ml.settings import Settings, wall_clock
 from ml.shop.partition_keys import last_day_of
 
@@ -52,7 +52,7 @@ def tell_ended(
         error: Why it failed; None when it did not.
     """
     state = RunState.COMPLETE if error is None else RunState.FAIL
-    ended = Ended(settings, _day(task), summary or {})
+    ended = Ended(settings, _day(task), summary or {}, product_of(task.dag_id))
     problem: str | None = None
     try:
         inputs, outputs = datasets_of(task.task_id, ended)

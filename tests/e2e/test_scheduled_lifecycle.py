@@ -18,7 +18,8 @@ from ml.embedded.processes import members, read_leaders
 from ml.settings import PREFIX
 from ml.shop.breakages import renamed_column
 from ml.shop.generated import day_file
-from ml.stores.operations import alerts, gate_verdicts, incidents
+from ml.stores.fraud_tables import decisions
+from ml.stores.operations import alerts, gate_verdicts, incidents, monitor_states, promotions
 from ml.stores.warehouse import marts_store
 from tests.e2e.conftest import FIRST_DAY, HISTORY_DAYS, LAST_HISTORY_DAY, Platform, await_it, run_python, shop_settings
 
@@ -98,6 +99,21 @@ def test_the_week_of_the_backfill_started_one_training(backfilled):
     assert [run.partition_key for run in backfilled.stack.airflow.runs("recommender_train")] == ["week-2024-04-01"]
 
 
+def test_fraud_has_nothing_to_learn_from_ten_days_and_history_waits_for_it(backfilled):
+    """Green and skipped: rules, lists and the stand-in decide from the first day after the history."""
+    trained = backfilled.await_run("fraud_train", "week-2024-04-01")
+    assert trained.state == "success"
+    assert {task.state for task in backfilled.stack.airflow.tasks(trained)} == {"skipped"}
+    for key in KEYS:
+        scored = backfilled.await_run("fraud_score_backfill", key)
+        assert scored.state == "success"
+        assert {task.state for task in backfilled.stack.airflow.tasks(scored)} == {"skipped"}
+    labels = backfilled.await_run("fraud_labels_ingest", KEYS[-1])
+    assert [task.state for task in backfilled.stack.airflow.tasks(labels)] == ["success"]
+    assert backfilled.operations.rows(decisions) == []
+    assert backfilled.operations.rows(promotions, product="fraud") == []
+
+
 def test_a_bad_batch_stops_the_chain_and_alerts_once(backfilled):
     store = marts_store(backfilled.settings)
     before = store.current().id
@@ -138,6 +154,20 @@ def test_a_killed_task_alerts_and_its_retry_recovers(backfilled):
     await_it(lambda: incident_of("closed"), 30, "the alert's recovery")
     deliveries = await_it(lambda: _deliveries(backfilled, opened["id"]), 30, "both alerts' delivery")
     assert deliveries == ["unrouted", "unrouted"]  # no route is configured: the console got them
+
+
+def test_without_a_model_orders_are_decided_all_the_same(backfilled):
+    """After the day before: its marts started the run."""
+    key = KILLED_DAY.isoformat()
+    run = backfilled.await_run("fraud_score_backfill", key)
+    assert run.state == "success"
+    assert {task.state for task in backfilled.stack.airflow.tasks(run)} == {"success"}
+    decided = backfilled.operations.rows(decisions)
+    assert {row["partition"] for row in decided} >= {key}
+    assert {row["model_version"] for row in decided} == {None}
+    assert {row["source"] for row in decided} <= {"standin", "rule", "list"}
+    drift = backfilled.operations.rows(monitor_states, monitor="data_drift", object="fraud", partition=key)
+    assert [(row["state"], row["detail"]["expected"]) for row in drift] == [("unknown", True)]
 
 
 def _deliveries(platform: Platform, incident_id: int) -> list[str] | None:

@@ -77,7 +77,10 @@ def read_features(
             and ($before is null or attempted_at < $before)
         order by attempted_at, order_id
     """  # noqa: S608 - names of our own columns
-    return connection.execute(query, {"first_day": first_day, "last_day": last_day, "before": before}).df()
+    found: pd.DataFrame = connection.execute(
+        query, {"first_day": first_day, "last_day": last_day, "before": before}
+    ).df()
+    return found
 
 
 def read_orders(connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date) -> pd.DataFrame:

@@ -145,22 +145,18 @@ def _explained(
     decided: pd.DataFrame, orders: pd.DataFrame, scorer: FraudScorer | None, scored: Floats | None, policy: Policy
 ) -> pd.DataFrame:
     """The decisions with reasons, contributions and hint; an order that no model scored has only the policy's say."""
-    nothing: list[Any] = [[] for _ in range(len(decided))]
-    if scorer is None or scored is None or orders.empty:
-        hints = [_hint(row, None, policy, order) for row, order in _pairs(orders, decided)]
-        return decided.assign(reasons=nothing, contributions=[{} for _ in nothing], hint=hints)
-    rows = with_derived(orders)
-    contributions = scorer.contributions(rows)
-    is_scored = np.isfinite(scored)
-    reasons = [
-        found if known else [] for found, known in zip(reason_codes(rows, contributions), is_scored, strict=True)
-    ]
-    shares = [
-        {str(name): float(value) for name, value in row.items() if value != 0.0} if known else {}
-        for row, known in zip(contributions.to_dict("records"), is_scored, strict=True)
-    ]
+    reasons: list[list[dict[str, Any]]] = [[] for _ in range(len(decided))]
+    shares: list[dict[str, float]] = [{} for _ in range(len(decided))]
+    if scorer is not None and scored is not None and len(orders):
+        rows = with_derived(orders)
+        contributions = scorer.contributions(rows)
+        told, records = reason_codes(rows, contributions), contributions.to_dict("records")
+        for place in np.flatnonzero(np.isfinite(scored)):
+            reasons[place] = told[place]
+            shares[place] = {str(name): float(value) for name, value in records[place].items() if value != 0.0}
     hints = [_hint(row, scorer, policy, order) for row, order in _pairs(orders, decided)]
-    return decided.assign(reasons=reasons, contributions=shares, hint=hints)
+    explanations = {"reasons": reasons, "contributions": shares, "hint": hints}
+    return pd.concat([decided, pd.DataFrame(explanations, index=decided.index, dtype=object)], axis=1)
 
 
 def _pairs(orders: pd.DataFrame, decided: pd.DataFrame) -> list[tuple[pd.DataFrame, Mapping[Hashable, Any]]]:

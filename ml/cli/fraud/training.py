@@ -86,7 +86,8 @@ def _skipped(partition: date, why: str) -> dict[str, Any]:
 
 def _before(connection: duckdb.DuckDBPyConnection, mart: str, column: str, moment: datetime) -> pd.DataFrame:
     query = f"select * from {mart} where {column} < $moment"  # noqa: S608 - our own names
-    return connection.execute(query, {"moment": moment}).df()
+    found: pd.DataFrame = connection.execute(query, {"moment": moment}).df()
+    return found
 
 
 def _first_day(payments: pd.DataFrame) -> date:
