@@ -32,6 +32,8 @@ from ml.settings import Settings
 from ml.shop.contract import CONTRACT
 from ml.stores.event_log import EventLog
 from ml.stores.state_store import StateUnavailable, open_state_store
+from tests.conftest import find_binary
+from tests.private_redis import private_redis
 
 FIRST_DAY = datetime(2024, 2, 1, tzinfo=UTC)
 DAYS, ORDERS_A_DAY = 36, 100
@@ -298,9 +300,14 @@ def batch(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fea
     return batch_features(shop, tmp_path_factory.mktemp("batch"))
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(_env_file=None, state_dir=tmp_path_factory.mktemp("online"), shop_id="smallshop")
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("redis", marks=pytest.mark.full)])
+def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    given = {"_env_file": None, "state_dir": tmp_path_factory.mktemp("online"), "shop_id": "smallshop"}
+    if request.param == "sqlite":
+        yield Settings(**given)
+        return
+    with private_redis(find_binary) as server:
+        yield Settings(**given, state_url=server.url)
 
 
 @pytest.fixture(scope="module")
