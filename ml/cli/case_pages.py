@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ml.cli.tables import print_table
-from ml.fraud.reason_texts import entity_words
+from ml.fraud.reason_titles import entity_words
 
 _LABELS = {True: "fraud", False: "no fraud", None: "not known yet"}
 

@@ -14,7 +14,7 @@ import pandas as pd
 from ml.fraud.features import with_derived
 from ml.fraud.policy import ACTIONS, Policy, expected_costs
 from ml.fraud.protocols import BIAS, FraudScorer
-from ml.fraud.reason_texts import title_of
+from ml.fraud.reason_titles import title_of
 from ml.fraud.reasons import group_contributions
 
 Floats = npt.NDArray[np.float64]
@@ -121,8 +121,8 @@ def _signals(model: FraudScorer, inputs: pd.DataFrame, threshold: float) -> str 
     margin, raising = float(grouped.sum()), grouped.drop(labels=BIAS).sort_values(ascending=False)
     raising = raising[raising > 0][:_MAX_SIGNALS]
     single = raising[margin - raising < wanted]
-    if len(single):  # the weakest one that suffices says the least about the order
-        return f"So it would without: {title_of(str(single.index[-1]))}"
+    if len(single):
+        return f"So it would without: {title_of(str(single.index[0]))}"
     enough = np.flatnonzero(margin - raising.cumsum().to_numpy() < wanted)
     if not len(enough):
         return None

@@ -12,7 +12,7 @@ import pandas as pd
 from ml.fraud.declaration import Declaration, declaration
 from ml.fraud.feature_names import group_of
 from ml.fraud.protocols import BIAS
-from ml.fraud.reason_texts import entity_words
+from ml.fraud.reason_titles import entity_words
 
 _PARTICULAR_SECONDS = 86_400
 
@@ -67,7 +67,7 @@ def linked_entities(
 def linked_orders(
     order: Mapping[str, Any], others: pd.DataFrame, is_fraud: Mapping[str, bool], limit: int = 20
 ) -> list[dict[str, Any]]:
-    """Other orders that share an entity: known frauds first, then those that share most, then the newest.
+    """Other orders that share an entity: known frauds first, then other customers' orders, then those that share most.
 
     Returns:
         order_id, attempted_at, amount_cents, shared (entities), is_fraud (null: not known).
@@ -80,9 +80,12 @@ def linked_orders(
     )
     ranked = others.assign(count_shared=same.sum(axis=1))
     ranked = ranked[ranked["count_shared"] > 0]
-    ranked = ranked.assign(is_known_fraud=[is_fraud.get(str(one), False) for one in ranked["order_id"]]).sort_values(
-        ["is_known_fraud", "count_shared", "attempted_at", "order_id"],
-        ascending=[False, False, False, True],
+    ranked = ranked.assign(
+        is_known_fraud=[is_fraud.get(str(one), False) for one in ranked["order_id"]],
+        is_own=same["customer"].reindex(ranked.index) if "customer" in same else False,
+    ).sort_values(
+        ["is_known_fraud", "is_own", "count_shared", "attempted_at", "order_id"],
+        ascending=[False, True, False, False, True],
         kind="stable",
     )
     return [

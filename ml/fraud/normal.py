@@ -3,7 +3,8 @@
 from typing import Any
 
 from ml.fraud.declaration import EVER, declaration
-from ml.fraud.reason_texts import Row, entity_words, number
+from ml.fraud.reason_texts import Row, number
+from ml.fraud.reason_titles import entity_words
 
 _CUSTOMER = "customer"
 _DAY_SECONDS = 86_400.0

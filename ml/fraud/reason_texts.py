@@ -10,55 +10,13 @@ from typing import Any
 
 from ml.fraud.declaration import EVER, declaration
 from ml.fraud.feature_names import KIND_OF_FORM, SHOP, Named, inputs_of, named
+from ml.fraud.reason_titles import entity_words, title_of
 
 Row = Mapping[Any, Any]
 Told = dict[str, Any]
 
-_WORDS = {
-    "customer": "customer",
-    "instrument": "payment instrument",
-    "device": "device",
-    "ip": "IP address",
-    "ip_country": "IP country",
-    "shipping_address": "shipping address",
-    "billing_address": "billing address",
-    "email_domain": "e-mail domain",
-    "terminal": "terminal",
-    SHOP: "shop",
-}
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_KINDS = {
-    "fraud_history": "Past fraud",
-    "failures": "Failed payments",
-    "novelty": "What is new",
-    "familiarity": "How long it is known",
-    "velocity": "Pace of orders",
-    "amount_against_normal": "Amount against what is normal",
-    "sharing": "Sharing",
-    "amount": "Amount of the order",
-    "time": "Time of the order",
-    "account": "Age of the account",
-    "addresses": "Billing and shipping address",
-    "channel": "Sales channel",
-    "other": "Other signals",
-}
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
-
-def entity_words(entity: str) -> str:
-    """An entity as a person calls it."""
-    return _WORDS.get(entity, entity.replace("_", " "))
-
-
-def title_of(code: str) -> str:
-    """The name of a group of reasons."""
-    if code in _KINDS:
-        return _KINDS[code]
-    for kind, words in _KINDS.items():
-        if code.startswith(f"{kind}_"):
-            of = entity_words(code.removeprefix(f"{kind}_"))
-            return f"{words} for the {of}" if kind in ("novelty", "amount_against_normal") else f"{words} of the {of}"
-    return code.replace("_", " ")
 
 
 def say(row: Row, code: str, features: Sequence[str]) -> Told:
@@ -75,11 +33,21 @@ def say(row: Row, code: str, features: Sequence[str]) -> Told:
         if told is not None:
             text, value, usual = told
             return {"text": text, "feature": feature, "value": value, "usual": usual}
-    entity = named(features[0]).entity
-    # A null entity counts nothing, and the model may learn from that too.
-    is_unknown = entity not in (None, SHOP) and all(number(row, feature) is None for feature in features)
-    text = f"No {entity_words(str(entity))} is known for this order" if is_unknown else title_of(code)
-    return {"text": text, "feature": features[0], "value": number(row, features[0]), "usual": None}
+    return {
+        "text": _say_missing(row, code, named(features[0]).entity),
+        "feature": features[0],
+        "value": None,
+        "usual": None,
+    }
+
+
+def _say_missing(row: Row, code: str, entity: str | None) -> str:
+    """A null entity counts nothing, and a first order has nothing to compare with: the model learns from that too."""
+    if entity is None or entity == SHOP:
+        return title_of(code)
+    if number(row, f"count_orders_{entity}_{EVER}") is None:
+        return f"No {entity_words(entity)} is known for this order"
+    return f"{title_of(code)}: nothing to compare with yet"
 
 
 Said = tuple[str, Any, float | None]
@@ -95,9 +63,25 @@ def _say_feature(row: Row, feature: str, code: str) -> Said | None:
     counted = [one for one in inputs_of(feature) if _is_of_kind(one, code) and number(row, one) is not None]
     if not counted:
         return _say_of_order(row, feature)
+    pairs = [one for one in counted if named(one).form == "pair"]
+    if len(pairs) > 1:
+        return _say_new(row, pairs)
     # What is the worst of several is told by that one; a ratio by what it is the ratio of.
     told = counted[0] if name.entity else max(counted, key=lambda one: number(row, one) or 0.0)
     return _say_feature(row, told, code)
+
+
+def _say_new(row: Row, pairs: Sequence[str]) -> Said:
+    names = [named(one) for one in pairs if number(row, one) == 0]
+    known = [named(one) for one in pairs if number(row, one) != 0]
+    first = entity_words(str((names or known)[0].entity))
+    if not names:
+        return f"Nothing is new for this {first}", 0.0, None
+    return (
+        f"New for this {first}: {', '.join(entity_words(str(name.second)) for name in names)}",
+        float(len(names)),
+        None,
+    )
 
 
 def _is_of_kind(feature: str, code: str) -> bool:

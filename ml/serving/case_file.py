@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ml.fraud.links import linked_entities, linked_orders, linking_entities, similar_cases
 from ml.fraud.normal import customer_normal
-from ml.fraud.reason_texts import title_of
+from ml.fraud.reason_titles import title_of
 from ml.outcomes import DataFailed
 from ml.settings import Settings, wall_clock
 from ml.stores import decision_log, reviews

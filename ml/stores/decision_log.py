@@ -157,8 +157,8 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, datetime):
         moment = value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
@@ -167,6 +167,8 @@ def _plain(value: Any) -> Any:
 
 def _json(value: Any) -> Any:
     """The same inside lists and dictionaries; JSON knows no NaN."""
+    if type(value) is float:  # most of what there is: a contribution for each feature
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(name): _json(one) for name, one in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -180,16 +182,15 @@ def _insert_new(
 ) -> list[str]:
     """Insert rows whose key is new, whoever else inserts; return the first part of the keys that were new here."""
     now = wall_clock()
+    statement = operations.insert(table).on_conflict_do_nothing(index_elements=list(key)).returning(table.c[key[0]])
     added: list[str] = []
     for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
+        chunk = [{"recorded_at": now, **row} for row in rows[start : start + _CHUNK]]
         present = _present(operations, table, [tuple(row[name] for name in key) for row in chunk])
-        for_sure = [row for row in chunk if tuple(row[name] for name in key) not in present]
-        with operations.transaction() as connection:
-            for row in for_sure:
-                statement = operations.insert(table).values(recorded_at=now, **row)
-                if connection.execute(statement.on_conflict_do_nothing(index_elements=list(key))).rowcount:
-                    added.append(str(row[key[0]]))
+        waiting = [row for row in chunk if tuple(row[name] for name in key) not in present]
+        if waiting:
+            with operations.transaction() as connection:
+                added += [str(order) for order in connection.execute(statement, waiting).scalars()]
     return added
 
 

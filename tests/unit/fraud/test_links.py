@@ -42,11 +42,11 @@ def test_no_value_of_an_entity_is_told():
     assert not [value for value in ("d1", "i1", "c1") if f"'{value}'" in told]
 
 
-def test_known_frauds_come_first_then_those_that_share_most():
+def test_known_frauds_come_first_then_other_customers_then_those_that_share_most():
     found = linked_orders(ORDER, others(), {"fraud": True, "both": False})
-    assert [one["order_id"] for one in found] == ["fraud", "both", "same customer", "same device"]
-    assert [one["shared"] for one in found] == [["device"], ["customer", "device"], ["customer"], ["device"]]
-    assert [one["is_fraud"] for one in found] == [True, False, None, None]
+    assert [one["order_id"] for one in found] == ["fraud", "same device", "both", "same customer"]
+    assert [one["shared"] for one in found] == [["device"], ["device"], ["customer", "device"], ["customer"]]
+    assert [one["is_fraud"] for one in found] == [True, None, False, None]
     assert len(linked_orders(ORDER, others(), {}, limit=2)) == 2
 
 

@@ -10,7 +10,7 @@ from ml.fraud.declaration import declaration
 from ml.fraud.feature_names import OTHER, group_of, named
 from ml.fraud.features import ORDER_FEATURES, model_features, with_derived
 from ml.fraud.inputs import Bounds
-from ml.fraud.reason_texts import title_of
+from ml.fraud.reason_titles import title_of
 from ml.fraud.reasons import group_contributions, reason_codes
 
 COLUMNS = ("amount_cents", "channel", *ORDER_FEATURES, *declaration().counted_features())
@@ -179,6 +179,25 @@ def test_the_worst_of_several_entities_is_told_by_that_one():
     rows = row(**{**values, "count_frauds_ip_ever": 2})
     (told,) = reasons_of(rows, most_frauds_ever=1.0)
     assert told["text"] == "2 known frauds with this IP address so far"
+
+
+def test_what_is_new_is_listed():
+    pairs = {"instrument": 0, "device": 4, "ip_country": 0, "shipping_address": None}
+    values = {f"count_orders_customer_{second}_ever": count for second, count in pairs.items()}
+    (told,) = reasons_of(row(count_orders_customer_ever=4, **values), count_new=1.0)
+    assert told["text"] == "New for this customer: payment instrument, IP country"
+    assert told["value"] == 2
+    known = dict.fromkeys(values, 4)
+    (told,) = reasons_of(row(count_orders_customer_ever=4, **known), count_new=-1.0)
+    assert told["text"] == "Nothing is new for this customer"
+
+
+def test_an_entity_without_a_value_is_told_from_one_without_a_past():
+    (told,) = reasons_of(row(amount_cents=100), amount_over_mean_instrument=1.0)
+    assert told["text"] == "No payment instrument is known for this order"
+    (told,) = reasons_of(row(amount_cents=100, count_orders_instrument_ever=0), amount_over_mean_instrument=1.0)
+    assert told["text"] == "Amount against what is normal for the payment instrument: nothing to compare with yet"
+    assert told["value"] is None
 
 
 def test_a_group_is_told_by_the_member_that_moved_it_its_way():
