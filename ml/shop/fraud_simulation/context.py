@@ -110,7 +110,7 @@ def _sorted(orders: pd.DataFrame) -> pd.DataFrame:
         "customer_id": orders["customer_id"].astype(object),
         "ordered_at": pd.to_datetime(orders["ordered_at"], utc=True).astype("datetime64[us, UTC]"),
         "store_id": orders["store_id"].astype(object),
-        "total_amount_cents": orders["total_amount_cents"].fillna(0).astype("int64"),
+        "total_amount_cents": pd.to_numeric(orders["total_amount_cents"]).fillna(0).astype("int64"),
     }
     rows = pd.DataFrame(typed).sort_values(["ordered_at", "order_id"], ignore_index=True)
     twice = int(rows["order_id"].duplicated().sum())

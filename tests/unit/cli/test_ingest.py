@@ -219,7 +219,16 @@ def test_a_scrub_of_sound_stores_finds_nothing(settings, operations):
     ingest.land_days(MONDAY, SUNDAY)
     found = ingest.scrub_stores()
     assert found == {
-        store: {"problems": []} for store in ("landing", "raw", "warehouse/marts", "training", "recommendations")
+        store: {"problems": []}
+        for store in (
+            "landing",
+            "raw",
+            "warehouse/marts",
+            "training",
+            "recommendations",
+            "fraud_training",
+            "fraud_scores",
+        )
     }
     states = operations.rows(monitor_states, monitor="scrub")
     assert {state["object"] for state in states} == set(found)
