@@ -20,9 +20,16 @@ def day(offset: int) -> date:
     return FIRST_DAY + timedelta(days=offset)
 
 
-def mart_views(lines: Sequence[Line], not_merchandise: Sequence[str] = ()) -> duckdb.DuckDBPyConnection:
-    """Mart views over lines of one unit each, all in store s1; products pN have subcategory and category of N."""
-    rows = pd.DataFrame(lines, columns=["customer_id", "product_id", "offset"])
+def mart_views(
+    lines: Sequence[Line], not_merchandise: Sequence[str] = (), suspect: Sequence[Line] = ()
+) -> duckdb.DuckDBPyConnection:
+    """Mart views over lines of one unit each, all in store s1; products pN have subcategory and category of N.
+
+    Args:
+        suspect: More lines, of orders that are suspect.
+    """
+    given = [*lines, *suspect]
+    rows = pd.DataFrame(given, columns=["customer_id", "product_id", "offset"])
     order_lines = rows.assign(
         order_id=[f"o{number}" for number in range(len(rows))],
         store_id="s1",
@@ -31,6 +38,7 @@ def mart_views(lines: Sequence[Line], not_merchandise: Sequence[str] = ()) -> du
         amount_cents=300,
         discount_cents=100,
         is_merchandise=~rows["product_id"].isin(not_merchandise),
+        is_suspect=[position >= len(lines) for position in range(len(given))],
     ).drop(columns="offset")
     products = pd.DataFrame({"product_id": sorted(rows["product_id"].unique())})
     products = products.assign(

@@ -14,6 +14,8 @@
     customer    customer_id                     the customers, old and new, of affected orders
     purchase    buyer_id, is_guest, product_id  who bought what on an affected day, old and new
     as_of       as_of_date                      the mornings after the first affected day, and those not built yet
+    event       moment_us                       orders and labels from the first moment on at which a payment or a fraud
+                                                label arrived, changed or vanished: what counts earlier ones
 #}
 {% macro affected(kind, columns) -%}
     build_state.is_affected_{{ kind }}({{ columns }})
@@ -30,6 +32,7 @@
     {{ return({
         'order_key': 'order_id', 'line_key': 'order_line_id', 'order': 'order_id', 'day': 'order_date',
         'customer': 'customer_id', 'purchase': 'buyer_id, is_guest, product_id', 'as_of': 'as_of_date',
+        'event': 'moment_us',
     }) }}
 {% endmacro %}
 
@@ -70,10 +73,12 @@
     stands there, what it is by this build is that or one of the new rows.
 #}
 {% macro find_affected(built_up_to) %}
-    {% for table in ('customers', 'products', 'orders', 'order_lines') %}
+    {% for table in (
+        'customers', 'products', 'orders', 'order_lines', 'set_aside_order_lines', 'interactions', 'payments',
+        'chargebacks', 'refunds', 'fraud_reviews',
+    ) %}
         {% do run_query(new_rows(table)) %}
     {% endfor %}
-    {% do run_query(new_rows('set_aside_order_lines')) %}
     {% for kind, query in affected_queries().items() %}
         {% do run_query('create or replace table build_state.affected_' ~ kind ~ ' as ' ~ query) %}
         {% do run_query(affected_function(kind, affected_kinds()[kind])) %}
@@ -81,6 +86,10 @@
     {% set first_day = run_query("select least((select min(order_date) from build_state.affected_day), date '" ~ built_up_to ~ "')::varchar").rows[0][0] %}
     {% do run_query(
         "create or replace macro build_state.is_affected_as_of(as_of_date) as as_of_date > date '" ~ first_day ~ "'"
+    ) %}
+    {% set first_moment = run_query(first_affected_moment()).rows[0][0] %}
+    {% do run_query(
+        "create or replace macro build_state.is_affected_event(moment_us) as moment_us >= " ~ first_moment
     ) %}
 {% endmacro %}
 
@@ -131,6 +140,8 @@
         select order_id from {{ lines }} where product_id in (from changed_products)
         union
         select order_id from build_state.new_set_aside_order_lines
+        union
+        {{ orders_perhaps_suspect() }}
     {% endset %}
     {% set day %}
         select _event_date as order_date from build_state.new_orders
@@ -151,6 +162,74 @@
         'line_key': line_key, 'order_key': order_key, 'order': order, 'day': day, 'customer': customer,
         'purchase': purchase,
     }) }}
+{% endmacro %}
+
+
+{# Orders that new labels or interactions can make suspect, or clear. #}
+{% macro orders_perhaps_suspect() %}
+    {% for table, key in fraud_label_tables().items() %}
+        select order_id from build_state.new_{{ table }}
+        {% if table == 'refunds' %}where reason = 'fraud'{% endif %}
+        union
+        select order_id
+        from {{ graph.nodes['model.shopwright.stg_shop__' ~ table].relation_name }}
+        where {{ key }} in (select {{ key }} from build_state.new_{{ table }})
+        union
+    {% endfor %}
+    select order_id
+    from {{ graph.nodes['model.shopwright.stg_shop__orders'].relation_name }}
+    where customer_id in (
+        select customer_id
+        from raw.interactions
+        where
+            customer_id in (
+                select customer_id from build_state.new_interactions
+                union
+                select customer_id from build_state.new_orders
+            )
+        group by customer_id, date_trunc('hour', occurred_at)
+        having count(*) > {{ var('bot_interactions_an_hour') }}
+    )
+{% endmacro %}
+
+
+{% macro fraud_label_tables() %}
+    {{ return({'chargebacks': 'chargeback_id', 'refunds': 'refund_id', 'fraud_reviews': 'review_id'}) }}
+{% endmacro %}
+
+
+{# The first moment of what was paid or labelled otherwise than the last build knew, in microseconds. #}
+{% macro first_affected_moment() %}
+    {% set known_at = {'chargebacks': 'reported_at', 'refunds': 'refunded_at', 'fraud_reviews': 'decided_at'} %}
+    with
+    changed_customers as (
+        {{ changed_entities('customers', 'customer_id', []) }}
+    ),
+    changed_orders as (
+        select order_id from build_state.new_payments
+        union
+        select order_id
+        from {{ graph.nodes['model.shopwright.stg_shop__payments'].relation_name }}
+        where payment_id in (select payment_id from build_state.new_payments)
+        union
+        select order_id from build_state.new_orders
+        union
+        select order_id
+        from {{ graph.nodes['model.shopwright.stg_shop__orders'].relation_name }}
+        where customer_id in (from changed_customers)
+    ),
+    -- Raw holds every report of a row, so also what a newer one replaces.
+    moments as (
+        select attempted_at as moment from raw.payments where order_id in (from changed_orders)
+        {% for table, key in fraud_label_tables().items() %}
+            union all
+            select {{ known_at[table] }} from raw.{{ table }}
+            where
+                order_id in (from changed_orders)
+                or {{ key }} in (select {{ key }} from build_state.new_{{ table }})
+        {% endfor %}
+    )
+    select coalesce(epoch_us(min(moment)), 9223372036854775807) from moments
 {% endmacro %}
 
 

@@ -38,6 +38,16 @@
 {%- endmacro %}
 
 
+{# Values of an entity, or of two, in the orders of the step `events` whose features this build writes. #}
+{% macro concerned(columns) -%}
+    select {{ columns }} from events
+    where
+        is_order
+        {% for column in columns.split(', ') %}and {{ column }} is not null {% endfor %}
+        and {{ affected('event', 'moment_us') }}
+{%- endmacro %}
+
+
 {#
     Steps `<entity>_sums` and `<entity>_counts` over the step `events`: the counted features of one entity but its
     fraud rates, which need the shop's. One row per order that names the entity.
@@ -65,7 +75,7 @@
         min(case when is_order then moment_us end) over upto as first_us,
         max(case when is_order then moment_us end) over earlier as last_us
     from events
-    where {{ column }} is not null
+    where {{ column }} in ({{ concerned(column) }})
     window
         upto as (partition by {{ column }} order by event_number rows unbounded preceding),
         earlier as (
@@ -103,6 +113,7 @@
 {{ entity }}_counts as (
     select
         event_number,
+        moment_us,
         {% for window in windows %}
             (count_earlier - coalesce(sum_orders_{{ window }}, 0))::bigint as count_orders_{{ entity }}_{{ window }},
             (amount_cents_earlier - coalesce(sum_amount_cents_{{ window }}, 0))::bigint
@@ -121,7 +132,7 @@
         {% endfor %}
         sum_frauds::bigint as count_frauds_{{ entity }}_ever
     from {{ entity }}_starts
-    where is_order
+    where is_order and {{ affected('event', 'moment_us') }}
 )
 {%- endmacro %}
 
@@ -144,7 +155,7 @@
         lag(moment_us) over same_pair as previous_us,
         lead(moment_us) over same_pair as next_us
     from events
-    where is_order and {{ entity }} is not null
+    where is_order and {{ entity }} in ({{ concerned(entity) }})
     window same_pair as (partition by {{ entity }}, {{ of }} order by event_number)
 ),
 
@@ -207,7 +218,7 @@
         event_number,
         row_number() over (partition by {{ first }}, {{ second }} order by event_number) - 1 as {{ feature }}
     from events
-    where is_order and {{ first }} is not null and {{ second }} is not null
+    where is_order and ({{ first }}, {{ second }}) in ({{ concerned(first ~ ', ' ~ second) }})
 )
 {%- endmacro %}
 

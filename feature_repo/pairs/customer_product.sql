@@ -14,7 +14,7 @@ order_lines as (
         amount_cents,
         discount_cents
     from fct_order_lines
-    where is_merchandise and quantity > 0 and order_date < $as_of_date
+    where is_merchandise and not is_suspect and quantity > 0 and order_date < $as_of_date
 ),
 
 asked_pairs as (

@@ -2,6 +2,7 @@
 
 A *trip* is a customer-day with at least one purchase of merchandise; two orders of one day are one trip.
 A guest's order has no customer: it says what is popular, as a buyer of its own, and nothing about anybody's habits.
+A suspect order (confirmed as fraud, or of one who browses like a program) says nothing at all.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ _CUSTOMERS = """
     select customer_id, row_number() over (order by customer_id) - 1 as code
     from (
         select distinct customer_id from fct_order_lines
-        where is_merchandise and quantity > 0 and order_date < $as_of_date and customer_id is not null
+        where is_merchandise and not is_suspect and quantity > 0 and order_date < $as_of_date
+            and customer_id is not null
     )
 """
 
@@ -36,7 +38,7 @@ _CATALOGUE = """
     create or replace temp table history_catalogue as
     select product_id, row_number() over (order by product_id) - 1 as code
     from fct_order_lines
-    where is_merchandise and quantity > 0 and order_date < $as_of_date
+    where is_merchandise and not is_suspect and quantity > 0 and order_date < $as_of_date
     group by product_id
     having count(distinct (customer_id, case when customer_id is null then order_id end, order_date)) >= $min_purchases
 """
@@ -47,7 +49,7 @@ _PURCHASES = """
     from fct_order_lines as lines
     inner join history_customers using (customer_id)
     left join history_catalogue using (product_id)
-    where lines.is_merchandise and lines.quantity > 0 and lines.order_date < $as_of_date
+    where lines.is_merchandise and not lines.is_suspect and lines.quantity > 0 and lines.order_date < $as_of_date
 """
 
 _GUEST_PURCHASES = """
@@ -55,7 +57,8 @@ _GUEST_PURCHASES = """
            count(distinct lines.order_id) as count_orders
     from fct_order_lines as lines
     inner join history_catalogue using (product_id)
-    where lines.customer_id is null and lines.is_merchandise and lines.quantity > 0 and lines.order_date < $as_of_date
+    where lines.customer_id is null and lines.is_merchandise and not lines.is_suspect and lines.quantity > 0
+        and lines.order_date < $as_of_date
     group by all
     order by all
 """
@@ -66,7 +69,8 @@ _STORE_PURCHASES = """
                as count_customers
     from fct_order_lines as lines
     inner join history_catalogue using (product_id)
-    where is_merchandise and quantity > 0 and order_date < $as_of_date and order_date >= $window_start
+    where is_merchandise and not is_suspect and quantity > 0 and order_date < $as_of_date
+        and order_date >= $window_start
     group by all
     order by all
 """
@@ -78,7 +82,8 @@ _HOME_STORES = """
         select customer_id, coalesce(store_id, '') as store_id,
                count(distinct order_date) as count_days, max(order_date) as last_date
         from fct_order_lines
-        where is_merchandise and quantity > 0 and order_date < $as_of_date and customer_id is not null
+        where is_merchandise and not is_suspect and quantity > 0 and order_date < $as_of_date
+            and customer_id is not null
         group by all
     )
     group by customer_id
@@ -87,7 +92,7 @@ _HOME_STORES = """
 _TRUTH = """
     with lines as (
         select customer_id, product_id, order_date from fct_order_lines
-        where is_merchandise and quantity > 0 and customer_id is not null
+        where is_merchandise and not is_suspect and quantity > 0 and customer_id is not null
     )
     select customer_id, product_id,
            (customer_id, product_id) in (

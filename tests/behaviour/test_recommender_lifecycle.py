@@ -37,7 +37,7 @@ STEPS = ("build_training_set", "gate_training_set", "train_challenger", "decide_
 _LINES = """
     select lines.order_line_id, lines.order_id, orders.customer_id, lines.product_id, orders.store_id, lines.ordered_at,
            (lines.ordered_at at time zone 'UTC')::date as order_date, lines.quantity, lines.amount_cents,
-           lines.discount_cents, products.is_merchandise
+           lines.discount_cents, products.is_merchandise, false as is_suspect
     from '{shop}/order_lines/*.parquet' as lines
     inner join '{shop}/orders/*.parquet' as orders using (order_id)
     inner join '{shop}/products.parquet' as products using (product_id)

@@ -3,7 +3,7 @@ with
 
 orders as (
     select * from {{ ref('int_orders__totalled') }}
-    where customer_id is not null and {{ affected('customer', 'customer_id') }}
+    where customer_id is not null and not is_suspect and {{ affected('customer', 'customer_id') }}
 ),
 
 purchases as (

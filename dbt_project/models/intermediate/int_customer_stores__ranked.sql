@@ -15,7 +15,7 @@ store_days as (
         store_id,
         order_date
     from orders
-    where store_id is not null and customer_id is not null
+    where store_id is not null and customer_id is not null and not is_suspect
 ),
 
 visits as (

@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('event', 'moment_us') }}") }}
 with
 
 events as (

@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', pre_hook="{{ delete_affected('event', 'moment_us') }}") }}
 {%- set features = fraud_features() -%}
 with
 
@@ -12,6 +13,7 @@ events as (
 final as (
     select
         events.event_number,
+        events.moment_us,
         {% for pair in features.pairs %}
             {%- set feature = pair_feature(pair) -%}
             {{ feature }}_counts.{{ feature }}{{ ',' if not loop.last }}
@@ -21,7 +23,7 @@ final as (
         {%- set feature = pair_feature(pair) -%}
         left join {{ feature }}_counts on events.event_number = {{ feature }}_counts.event_number
     {% endfor %}
-    where events.is_order
+    where events.is_order and {{ affected('event', 'events.moment_us') }}
 )
 
 select * from final

@@ -19,6 +19,10 @@ set_aside_lines as (
     select * from {{ source('raw', 'set_aside_order_lines') }}
 ),
 
+suspect_orders as (
+    select * from {{ ref('int_orders__suspected') }}
+),
+
 totals as (
     select
         order_id,
@@ -54,10 +58,12 @@ final as (
         coalesce(totals.amount_cents, 0) as amount_cents,
         coalesce(totals.discount_cents, 0) as discount_cents,
         orders.currency,
-        missing_lines.order_id is null as is_complete
+        missing_lines.order_id is null as is_complete,
+        suspect_orders.order_id is not null as is_suspect
     from orders
     left join totals on orders.order_id = totals.order_id
     left join missing_lines on orders.order_id = missing_lines.order_id
+    left join suspect_orders on orders.order_id = suspect_orders.order_id
 )
 
 select * from final

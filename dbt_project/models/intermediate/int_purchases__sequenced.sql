@@ -11,7 +11,7 @@ order_lines as (
         coalesce(customer_id, order_id) as buyer_id,
         customer_id is null as is_guest
     from {{ ref('int_order_lines__joined') }}
-    where is_merchandise
+    where is_merchandise and not is_suspect
 ),
 
 purchases as (

@@ -46,6 +46,20 @@ def test_what_is_not_merchandise_is_neither_history_nor_truth() -> None:
     assert read_truth(connection, day(7)).empty
 
 
+def test_a_suspect_order_is_neither_history_nor_popular_nor_truth() -> None:
+    lines = [("a", "p1", 0), ("b", "p1", 1), ("a", "p2", 1), ("a", "p2", 8)]
+    frauds = [("a", "p2", 2), ("b", "p2", 2), (None, "p2", 2), ("thief", "p3", 3), ("b", "p3", 8)]
+    history = read_history(mart_views(lines, suspect=frauds), day(7), ANY)
+    without = read_history(mart_views(lines), day(7), ANY)
+    assert list(history.customers) == list(without.customers) == ["a", "b"]
+    assert list(history.products) == ["p1", "p2"]
+    assert history.popularity.tolist() == without.popularity.tolist()
+    assert history.store_popularity.toarray().tolist() == without.store_popularity.toarray().tolist()
+    assert history.count_trips.tolist() == without.count_trips.tolist()
+    truth = read_truth(mart_views(lines, suspect=frauds), day(7))
+    assert truth.values.tolist() == [["a", "p2", True]]
+
+
 def test_the_catalogue_counts_customer_days() -> None:
     lines = [("a", "p1", 0), ("a", "p1", 0), ("a", "p2", 0), ("a", "p2", 1), ("b", "p2", 1)]
     history = read_history(mart_views(lines), day(7), HistoryConfig(catalogue_min_purchases=3))

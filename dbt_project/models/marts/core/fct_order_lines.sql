@@ -18,7 +18,8 @@ final as (
         quantity::double as quantity,
         amount_cents,
         discount_cents,
-        is_merchandise
+        is_merchandise,
+        is_suspect
     from order_lines
 )
 

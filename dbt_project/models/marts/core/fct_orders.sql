@@ -17,7 +17,8 @@ final as (
         amount_cents,
         discount_cents,
         currency,
-        is_complete
+        is_complete,
+        is_suspect
     from orders
 )
 

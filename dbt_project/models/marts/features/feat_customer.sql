@@ -1,3 +1,4 @@
+{{ config(pre_hook="{{ delete_affected('as_of', 'as_of_date') }}") }}
 with
 
 customer_days as (

@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(pre_hook="{{ delete_affected('event', 'epoch_us(attempted_at)') }}") }}
 {%- set features = fraud_features() -%}
 with
 
@@ -8,6 +8,7 @@ clock as (
 
 payments as (
     select * from {{ ref('int_order_payments__judged') }}
+    where {{ affected('event', 'epoch_us(attempted_at)') }}
 ),
 
 events as (
