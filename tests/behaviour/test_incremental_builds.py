@@ -25,6 +25,7 @@ from ml.stores.mart_parts import write_mart_parts
 from ml.stores.raw import SET_ASIDE_SCHEMA, RawStore
 from ml.stores.versions import Part, VersionStore
 from tests.dbt_projects import copy_project
+from tests.shop_payments import labels_of, payments_of
 from tests.raw_shop import TABLES, accepted_batch, shop_settings
 
 FIRST_DAY = date(2024, 1, 1)
@@ -98,7 +99,25 @@ def split_history(history: dict[str, Rows]) -> tuple[dict[str, Rows], dict[str, 
         return {**row, "updated_at": now, **changes}
 
     late_line, *_ = lines_of(history, late)
+    paid = payments_of(history["orders"])
+    labels = labels_of(paid, now)
+    late_payment, corrected_payment, deleted_payment = paid[len(paid) // 2], paid[-20], paid[-30]
+    withdrawn, restated, news = labels["chargebacks"][0], labels["refunds"][0], labels["fraud_reviews"][-1]
+    busy = [
+        {
+            "interaction_id": f"i{number}",
+            "customer_id": orders[5]["customer_id"],
+            "occurred_at": datetime.fromisoformat(f"{FIRST_DAY}T05:10:00+00:00"),
+            "interaction_type": "view",
+        }
+        for number in range(601)
+    ]
     known = {
+        "payments": [row for row in paid if row is not late_payment],
+        "chargebacks": labels["chargebacks"],
+        "refunds": labels["refunds"],
+        "fraud_reviews": [row for row in labels["fraud_reviews"] if row is not news],
+        "interactions": busy[:600],
         "customers": [row for row in history["customers"] if row["customer_id"] != LATE_CUSTOMER],
         "products": [row for row in history["products"] if row["product_id"] != LATE_PRODUCT],
         "orders": [{**row, "customer_id": None} if row is named else row for row in history["orders"]],
@@ -106,6 +125,15 @@ def split_history(history: dict[str, Rows]) -> tuple[dict[str, Rows], dict[str, 
         "demographics": history["demographics"],
     }
     brought = {
+        "payments": [
+            late_payment,
+            corrected(corrected_payment, amount_cents=77, device_hash="de0"),
+            corrected(deleted_payment, _op="delete"),
+        ],
+        "chargebacks": [corrected(withdrawn, _op="delete")],
+        "refunds": [corrected(restated, reason="damaged" if restated["reason"] == "fraud" else "fraud")],
+        "fraud_reviews": [news],
+        "interactions": busy[600:],
         "customers": history["customers"],
         "products": [
             {**row, "is_merchandise": row["product_id"] != FLIPPED_PRODUCT and row["is_merchandise"]}
@@ -137,6 +165,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     source = FilesSource(made)
     for table in ("orders", "order_lines"):
         brought[table] += source.read(table, DAY, DAY + timedelta(days=1)).rows.to_pylist()
+    brought["payments"] += payments_of(brought["orders"], seed=2)
     append(made, brought, DAY, DAY, came_back)
     return made
 

@@ -16,7 +16,7 @@ from ml.shop.generated import small_shop
 from ml.stores.dbt_run import build_scratch
 from ml.stores.raw import RawStore
 from tests.fraud_reference import counted
-from tests.fraud_rows import Rows, first_frauds, labels_of, payments_of
+from tests.shop_payments import Rows, first_frauds, labels_of, payments_of
 from tests.raw_shop import TABLES, batch_of, shop_settings
 
 FIRST_DAY = date(2024, 1, 29)

@@ -12,8 +12,8 @@ frauds as (
     select * from {{ ref('int_fraud_orders__confirmed') }}
 ),
 
-busy_days as (
-    select distinct
+busy_hours as (
+    select
         customer_id,
         interaction_date
     from interactions
@@ -23,10 +23,10 @@ busy_days as (
 ),
 
 bots as (
-    select distinct busy_days.customer_id
-    from busy_days
+    select distinct busy_hours.customer_id
+    from busy_hours
     anti join orders
-        on busy_days.customer_id = orders.customer_id and busy_days.interaction_date = orders.order_date
+        on busy_hours.customer_id = orders.customer_id and busy_hours.interaction_date = orders.order_date
 ),
 
 -- One order that was not the customer's own does not make the customer a suspect.
