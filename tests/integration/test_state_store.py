@@ -154,6 +154,21 @@ def test_a_url_of_an_unknown_kind_is_refused_without_showing_it(tmp_path: Path) 
     assert "secret" not in str(refused.value)
 
 
+def test_a_password_of_the_store_is_in_no_error(tmp_path: Path) -> None:
+    store = open_state_store(of_shop(tmp_path, "redis://user:secret@127.0.0.1:1/0"), "this")
+    with pytest.raises(StateUnavailable) as refused:
+        store.read(["a"])
+    assert "secret" not in str(refused.value)
+
+
+def test_the_log_is_synchronised_before_it_acknowledges(tmp_path: Path) -> None:
+    log = EventLog.from_settings(of_shop(tmp_path))
+    log.append([payment(1)])
+    with log._transaction("deferred") as connection:
+        assert connection.execute("pragma synchronous").fetchone() == (2,)  # FULL: a power cut takes nothing away
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
 def test_events_are_not_acknowledged_when_the_log_has_no_room(tmp_path: Path) -> None:
     folder = tmp_path / "smallshop" / "fraud"
     folder.mkdir(parents=True)
