@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ml.fraud.expression import Expression, ExpressionRefused, read_expression
-from ml.fraud.fields import known_fields
+from ml.fraud.expression import MAX_LENGTH, Expression, ExpressionRefused, read_expression
+from ml.fraud.fields import SCORE, known_fields
 from ml.fraud.policy import (
     ACTIONS,
     Action,
@@ -130,10 +130,11 @@ def default_policy() -> Policy:
     return read_policy(DEFAULT_POLICY.read_text(), DEFAULT_POLICY.name)
 
 
-def read_condition(entry: Entry) -> Expression:
-    """The condition that an entry holds."""
+def _condition(entry: Entry, *, of_order_alone: bool = False) -> Expression:
+    """The condition that an entry holds. A segment's is of the order alone: costs may not hang on the score."""
+    known = {name: kind for name, kind in known_fields().items() if name != SCORE or not of_order_alone}
     try:
-        return read_expression(_text(entry, 2000), known_fields())
+        return read_expression(_text(entry, MAX_LENGTH), known)
     except ExpressionRefused as error:
         raise entry.refuse(str(error)) from None
 
@@ -227,7 +228,12 @@ def _segments(entry: Entry | None, costs: Costs, standin: StandIn, actions: Sequ
             raise held["name"].refuse("given twice")
         own_costs = replace(costs, **_numbers(held.get("costs"), _COSTS))
         segments.append(
-            Segment(title, read_condition(held["when"]), own_costs, _standin(held.get("standin"), standin, actions))
+            Segment(
+                title,
+                _condition(held["when"], of_order_alone=True),
+                own_costs,
+                _standin(held.get("standin"), standin, actions),
+            )
         )
     return tuple(segments)
 
@@ -244,7 +250,7 @@ def _rules(entry: Entry | None, breaker: Breaker, actions: Sequence[Action]) -> 
         rules.append(
             Rule(
                 name=title,
-                when=read_condition(held["when"]),
+                when=_condition(held["when"]),
                 action=_action(held["action"], stricter),
                 why=_text(held["why"], 200),
                 breaker=replace(breaker, **_numbers(held.get("breaker"), _BREAKER)),

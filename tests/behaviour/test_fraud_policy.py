@@ -1,8 +1,10 @@
 """A policy's way from a file to decisions: tried on past orders, in shadow, active, and back; with rules and lists."""
 
 import re
+from dataclasses import replace
 from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -13,6 +15,7 @@ from ml.cli.rules import rules as rules_command
 from ml.fraud.baselines import fit_rates
 from ml.fraud.config import FraudConfig
 from ml.fraud.features import with_derived
+from ml.fraud.policy import FairnessSwitch
 from ml.outcomes import DataFailed
 from ml.settings import SettingsError
 from ml.stores import decision_log, registry
@@ -236,14 +239,32 @@ def test_who_stands_on_a_list_is_masked_and_expires_by_the_shops_clock(shop):
         _run(rules_command, "remove", "1")
 
 
-def test_a_group_aware_policy_gets_its_groups_and_no_other_does(shop, tmp_path):
+def _by_size(paid, demographics):
+    return pd.DataFrame({"order_id": paid["order_id"], "shoe_size": ["small", "large"] * (len(paid) // 2)})
+
+
+def test_a_group_aware_policy_gets_its_groups_and_no_other_does(shop, tmp_path, monkeypatch):
     operations = Operations.from_settings(shop)
-    aware = _default_with(
+    orders = _orders(shop, LAST)
+    uncertain = np.full(len(orders), 0.2)
+    switched_on = _default_with(
         "fairness: {group_aware: true, legal_basis: counsel, grouping: shoe_size, probability_factors: "
-        "[{group: new, factor: 0.5}]}\n"
+        "[{group: small, factor: 0.01}]}\n"
     )
-    version = _run(policy_command, "submit", _file(tmp_path, aware)).output.split(":")[0]
+    version = _run(policy_command, "submit", _file(tmp_path, switched_on)).output.split(":")[0]
     for state in ("shadow", "active"):
         _run(policy_command, "promote", version, "--to", state, "--reason", "counsel")
+    on = active_policy(operations)
     with pytest.raises(DataFailed, match="no grouping shoe_size"):
-        decide_orders(operations, _orders(shop, LAST), None, active_policy(operations), shop.seed)
+        decide_orders(operations, orders, uncertain, on, shop.seed)
+    monkeypatch.setattr("ml.cli.policy_groups.order_groups", _by_size)
+    aware = decide_orders(operations, orders, uncertain, on, shop.seed)
+    monkeypatch.setattr("ml.cli.policy_groups.order_groups", _nobody_looks)
+    blind = decide_orders(operations, orders, uncertain, replace(on, fairness=FairnessSwitch()), shop.seed)
+    milder = aware["action"].ne(blind["action"])
+    assert 0 < milder.sum() <= len(orders) / 2
+    assert (aware.loc[milder, "action"] == "approve").all()
+
+
+def _nobody_looks(paid, demographics):
+    raise AssertionError("a policy without the switch looked at groups")

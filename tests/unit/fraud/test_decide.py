@@ -10,6 +10,7 @@ from ml.fraud.decide import decide
 from ml.fraud.exploration import draw
 from ml.fraud.lists import ListEntry
 from ml.fraud.policy import GROUP_COLUMN
+from ml.fraud.policy_file import default_policy
 from ml.outcomes import DataFailed
 from tests.unit.fraud.policies import orders, policy
 
@@ -239,3 +240,12 @@ def test_the_rows_come_back_as_given_and_the_frame_is_not_changed():
 def test_input_that_is_not_orders_is_refused(rows, probabilities, problem):
     with pytest.raises(DataFailed, match=problem):
         _decide(rows, probabilities)
+
+
+def test_the_default_policy_decides_where_all_optional_columns_are_missing():
+    rows = orders(3)[["order_id", "attempted_at", "amount_cents"]]
+    decided = _decide(rows, [0.001, 0.4, 0.99], default_policy())
+    assert decided["action"].tolist() == ["approve", "review", "decline"]
+    assert set(decided["source"]) == {"model"}
+    assert all(one["matched"] is not True for trace in decided["rule_trace"] for one in trace)
+    assert _decide(rows, None, default_policy())["action"].tolist() == ["review"] * 3

@@ -151,6 +151,10 @@ def test_the_version_follows_the_bytes():
             r":16: segments\[1\].when: position 1: unknown field amount",
         ),
         (
+            COSTS + "segments:\n  - {name: a, when: score > 0.5}\n",  # costs may not hang on the score
+            r":16: segments\[1\].when: position 1: unknown field score",
+        ),
+        (
             COSTS + "rules:\n" + 2 * "  - {name: a, when: amount_cents > 1, action: review, why: x}\n",
             r":17: rules\[2\].name: given twice",
         ),
