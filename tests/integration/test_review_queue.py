@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pandas as pd
 import pytest
 
+from ml.cli.sources import OwnRecordsSource
 from ml.outcomes import DataFailed
 from ml.settings import Settings, wall_clock
 from ml.stores import decision_log, reviews
@@ -150,6 +151,22 @@ def test_a_verdict_says_who_and_when_and_settles_the_case(queued):
         reviews.claim(queued, "b", "bert")
     with pytest.raises(CaseTaken, match="decided by anna"):
         reviews.decide(queued, "b", by="anna", verdict="legitimate", decided_at=LATER)
+
+
+def test_a_verdict_comes_back_as_a_row_of_the_contract_on_the_day_it_is_known(queued, settings):
+    class Shop:
+        name = "till"
+
+        def tables(self) -> tuple[str, ...]:
+            return ("orders", "payments")
+
+    reviews.decide(queued, "b", by="anna", verdict="fraud", decided_at=settings.shop_clock(date(2017, 11, 20)))
+    source = OwnRecordsSource(Shop(), settings, queued)
+    assert "fraud_reviews" in source.tables()
+    assert source.read("fraud_reviews", date(2017, 11, 20), date(2017, 11, 21)).rows.num_rows == 0
+    (row,) = source.read("fraud_reviews", date(2017, 11, 21), date(2017, 11, 22)).rows.to_pylist()
+    assert (row["order_id"], row["verdict"], row["analyst"]) == ("b", "fraud", "anna")
+    assert row["decided_at"] == datetime(2017, 11, 21, 5, tzinfo=UTC)
 
 
 def test_the_same_verdict_again_changes_nothing(queued):
