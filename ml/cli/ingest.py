@@ -12,6 +12,7 @@ from ml.cli.tables import print_table
 from ml.outcomes import DataFailed
 from ml.settings import Settings, get_settings
 from ml.shop.contract import REQUIRED_TABLES
+from ml.shop.sources import SIMULATION
 from ml.stores.landing import Batch, Landing
 from ml.stores.operations import Operations, gate_verdicts
 from ml.stores.versions import VersionStore
@@ -30,9 +31,9 @@ def land_days(first_day: date, last_day: date) -> dict[str, Any]:
     Every table is tried before a failure is raised; what could be read is landed and stays.
 
     Returns:
-        Table -> {"batch_id", "batches", "rows", "unparsed", "same_as", "left_out", "filtered"} of its batches;
-        `left_out` names the days that a bootstrap does not load, `filtered` counts the rows that each filter of a
-        mapping left out.
+        Table -> {"batch_id", "batches", "source", "rows", "unparsed", "same_as", "left_out", "filtered"} of its
+        batches; `left_out` names the days that a bootstrap does not load, `filtered` counts the rows that each filter
+        of a mapping left out.
 
     Raises:
         DataFailed: The source could not be read, or ends before `last_day`.
@@ -106,6 +107,7 @@ def _summary_of(batches: list[Batch], left_out: str | None) -> dict[str, Any]:
     return {
         "batch_id": batches[-1].id if batches else None,
         "batches": [batch.id for batch in batches],
+        "source": batches[-1].source if batches else None,
         "rows": sum(batch.rows for batch in batches),
         "unparsed": sum(batch.unparsed for batch in batches),
         "same_as": batches[-1].same_as if batches else None,
@@ -248,6 +250,9 @@ def ingest(day: datetime | None, first_day: datetime | None, gate: bool) -> None
             for table, entry in landed.items()
         ],
     )
+    made_up = [table for table, entry in landed.items() if entry["source"] == SIMULATION]
+    if made_up:
+        click.echo(f"{', '.join(made_up)}: simulated, made-up data (docs/fraud_simulation.md)")
     for table, entry in landed.items():
         for name, rows in entry["filtered"].items():
             click.echo(f"{table}: {rows:,} rows of the source left out by {name!r}")

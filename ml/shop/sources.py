@@ -6,6 +6,9 @@ from typing import Protocol
 from ml.settings import Settings
 from ml.shop.delivery import Delivery
 
+SIMULATION = "simulation"
+"""What a batch of made-up rows names as its source."""
+
 
 class ShopSource(Protocol):
     """Where a shop's tables come from."""

@@ -12,14 +12,15 @@ from ml.shop.delivery import Delivery
 from ml.shop.fraud_simulation.config import SimulationConfig
 from ml.shop.fraud_simulation.context import ORDER_COLUMNS
 from ml.shop.fraud_simulation.simulate import Simulated, simulate
-from ml.shop.sources import ShopSource
+from ml.shop.sources import SIMULATION, ShopSource
 
 SIMULATED_TABLES = ("payments", "chargebacks", "refunds")
 _MOMENTS = {"chargebacks": "reported_at", "refunds": "refunded_at"}
 
 
 class SimulatedPaymentsSource:
-    """Everything that another source has, and simulated payments, chargebacks and refunds where it has no payments.
+    """Everything that another source has; where that has no payments, simulated ones, and chargebacks and refunds
+    unless it has them.
 
     The payments of some days are those of the orders that the source delivers for them. A day's chargebacks and
     refunds are those that become known on it; they take account of the decisions made until then.
@@ -44,7 +45,9 @@ class SimulatedPaymentsSource:
 
     def name_of(self, table: str) -> str:
         """Where a table comes from: "simulation" for what is made up."""
-        return "simulation" if table in SIMULATED_TABLES and self._simulates() else self._shop.name
+        found = self._shop.tables()
+        is_made_up = table in SIMULATED_TABLES and table not in found and "payments" not in found
+        return SIMULATION if is_made_up else self._shop.name
 
     def tables(self) -> tuple[str, ...]:
         found = set(self._shop.tables())
@@ -53,7 +56,7 @@ class SimulatedPaymentsSource:
         return tuple(table for table in CONTRACT if table in found)
 
     def read(self, table: str, first_day: date, end_day: date) -> Delivery:
-        if self.name_of(table) != "simulation":
+        if self.name_of(table) != SIMULATION:
             return self._shop.read(table, first_day, end_day)
         simulated, currency = self._simulated(end_day)
         rows: pd.DataFrame = getattr(simulated, table)
@@ -67,9 +70,6 @@ class SimulatedPaymentsSource:
         rows = rows.assign(currency=rows["order_id"].map(currency))
         made = pa.Table.from_pandas(rows, CONTRACT[table].schema, preserve_index=False)
         return Delivery(table, made.replace_schema_metadata(None), "typed")
-
-    def _simulates(self) -> bool:
-        return "payments" not in self._shop.tables()
 
     def _simulated(self, end_day: date) -> tuple[Simulated, pd.Series]:
         """What is simulated over all orders before a day, and the orders' currencies."""

@@ -82,6 +82,12 @@ def test_a_shop_with_payments_is_left_alone(settings):
         source.read("payments", FIRST, FIRST + timedelta(days=1))
 
 
+def test_refunds_of_the_shops_own_stay_the_shops(settings):
+    source = SimulatedPaymentsSource(Shop(tables=("orders", "refunds")), settings)
+    assert source.tables() == ("orders", *TABLES)
+    assert [source.name_of(table) for table in TABLES] == ["simulation", "simulation", "files"]
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_days_in_any_order_equal_one_load(settings, table):
     end = FIRST + timedelta(days=200)
