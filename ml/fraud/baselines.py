@@ -11,8 +11,9 @@ import pandas as pd
 
 from ml.fraud.calibration import Calibration, fit_calibration
 from ml.fraud.config import FraudConfig
-from ml.fraud.dataset import draw_rows
+from ml.fraud.features import signs
 from ml.fraud.inputs import Bounds, Values, input_values, learn_bounds, unusable_features
+from ml.fraud.line import Line, fit_line
 from ml.fraud.protocols import BIAS, FraudScorer
 from ml.outcomes import DataFailed
 
@@ -55,20 +56,10 @@ class RatesBaseline:
 
 @dataclass(frozen=True)
 class LogisticBaseline:
-    """Logistic regression on the same inputs: signed logarithms, standardised, missing as a value of its own.
-
-    Attributes:
-        mean, spread: Of each input after the logarithm.
-        weights: Of each standardised input.
-        missing_weights: Of the input being missing.
-    """
+    """Logistic regression on the model's inputs."""
 
     features: tuple[str, ...]
-    mean: Floats
-    spread: Floats
-    weights: Floats
-    missing_weights: Floats
-    intercept: float
+    line: Line
     calibration: Calibration
     bounds: Bounds
     name: str = "logistic"
@@ -76,49 +67,28 @@ class LogisticBaseline:
 
     def probabilities(self, rows: pd.DataFrame) -> Floats:
         values = input_values(rows, self.features)
-        scored = self.calibration.probabilities(self.margins(values))
+        scored = self.calibration.probabilities(self.line.margins(values))
         return np.where(self.bounds.faulty(values) == "", scored, np.nan)
 
-    def margins(self, values: Values) -> Floats:
-        return np.asarray(self._shares(values).sum(axis=1) + self.intercept)
-
     def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
-        shares = self._shares(input_values(rows, self.features)) * self.calibration.slope
-        bias = np.full((len(rows), 1), self.calibration.slope * self.intercept + self.calibration.intercept)
+        shares = self.line.shares(input_values(rows, self.features)) * self.calibration.slope
+        bias = np.full((len(rows), 1), self.calibration.slope * self.line.intercept + self.calibration.intercept)
         return pd.DataFrame(np.hstack([shares, bias]), columns=[*self.features, BIAS], index=rows.index)
 
     def faults(self, rows: pd.DataFrame) -> "pd.Series[str]":
         return pd.Series(self.bounds.faulty(input_values(rows, self.features)), index=rows.index, dtype=object)
 
     def files(self) -> dict[str, bytes]:
-        return _files(
-            self,
-            {
-                "mean": self.mean.tolist(),
-                "spread": self.spread.tolist(),
-                "weights": self.weights.tolist(),
-                "missing_weights": self.missing_weights.tolist(),
-                "intercept": self.intercept,
-            },
-        )
+        return _files(self, {"line": self.line.as_dict()})
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "LogisticBaseline":
         return cls(
             tuple(raw["features"]),
-            np.asarray(raw["mean"], dtype=np.float64),
-            np.asarray(raw["spread"], dtype=np.float64),
-            np.asarray(raw["weights"], dtype=np.float64),
-            np.asarray(raw["missing_weights"], dtype=np.float64),
-            float(raw["intercept"]),
+            Line.from_dict(raw["line"]),
             Calibration(**raw["calibration"]),
             Bounds.from_dict(raw["bounds"]),
         )
-
-    def _shares(self, values: Values) -> Floats:
-        standard = _standardised(values, self.mean, self.spread)
-        is_missing = ~np.isfinite(values)
-        return np.asarray(standard * self.weights + is_missing * self.missing_weights)
 
 
 def fit_rates(rows: pd.DataFrame) -> RatesBaseline:
@@ -142,39 +112,24 @@ def fit_rates(rows: pd.DataFrame) -> RatesBaseline:
 
 
 def fit_logistic(rows: pd.DataFrame, features: list[str], config: FraudConfig) -> LogisticBaseline:
-    """L2-penalised logistic regression, on all frauds and a draw of the other orders.
+    """L2-penalised logistic regression, calibrated on the calibration days.
 
     Raises:
         DataFailed: The labels are all alike.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    learnt = draw_rows(_learnt(rows), config.logistic.max_rows, config.seed)
+    learnt = _learnt(rows)
     values = input_values(learnt, features)
     dropped = unusable_features(values, features)
     kept = [name for name in features if name not in dropped]
     values = input_values(learnt, kept)
     bounds = learn_bounds(values, kept, config.trees.max_missing_share, config.trees.implausible_factor)
-    logs = _logs(values)
-    mean = np.nan_to_num(np.nanmean(logs, axis=0))
-    spread = np.nan_to_num(np.nanstd(logs, axis=0), nan=1.0)
-    spread = np.where(spread > 1e-6, spread, 1.0)
-    is_missing = ~np.isfinite(values)
-    model = LogisticRegression(C=config.logistic.inverse_penalty, max_iter=config.logistic.max_iterations)
-    inputs = np.hstack([_standardised(values, mean, spread), is_missing])
-    model.fit(inputs, learnt["is_fraud"].to_numpy(), sample_weight=learnt["weight"].to_numpy())
-    weights = model.coef_[0].astype(np.float64)
-    fitted = LogisticBaseline(
-        tuple(kept), mean, spread, weights[: len(kept)], weights[len(kept) :], float(model.intercept_[0]),
-        Calibration(), bounds,
-    )  # fmt: skip
+    is_fraud, weight = learnt["is_fraud"].to_numpy(bool), learnt["weight"].to_numpy(np.float64)
+    line = fit_line(values, signs(kept), is_fraud, weight, config.logistic, config.seed)
     held = _learnt(rows, "calibration")
     if held["is_fraud"].sum() < config.trees.min_calibration_frauds:
         held = learnt
-    calibration = fit_calibration(fitted.margins(input_values(held, kept)), held["is_fraud"], *_weights(held))
-    return LogisticBaseline(
-        fitted.features, mean, spread, fitted.weights, fitted.missing_weights, fitted.intercept, calibration, bounds
-    )
+    calibration = fit_calibration(line.margins(input_values(held, kept)), held["is_fraud"], *_weights(held))
+    return LogisticBaseline(tuple(kept), line, calibration, bounds)
 
 
 def fit_baselines(rows: pd.DataFrame, features: list[str], config: FraudConfig) -> list[FraudScorer]:
@@ -198,15 +153,6 @@ def _weights(rows: pd.DataFrame) -> tuple[Floats, Floats]:
 
 def _sums(values: Values) -> Floats:
     return np.asarray(np.where(np.isfinite(values), values.astype(np.float64), 0.0).sum(axis=1))
-
-
-def _logs(values: Values) -> Floats:
-    finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    return np.asarray(np.sign(finite) * np.log1p(np.abs(finite)))
-
-
-def _standardised(values: Values, mean: Floats, spread: Floats) -> Floats:
-    return np.nan_to_num((_logs(values) - mean) / spread)
 
 
 def _files(model: RatesBaseline | LogisticBaseline, own: Mapping[str, Any]) -> dict[str, bytes]:

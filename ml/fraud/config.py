@@ -50,7 +50,8 @@ class TreesConfig:
 
     Attributes:
         trees: At most; the calibration days say how many.
-        base_score: Where margins start; XGBoost's own estimate from a rare class cost average precision.
+        base_score: Where probabilities start; None: the share of frauds in training.
+        line_share: Weight of the logistic regression that the trees' margins are mixed with.
         fraud_weight: Weight of a fraud over a legitimate order in training (`scale_pos_weight`).
         min_rows_per_thread: Fewer rows gain nothing from another thread, and lose a lot where cores are shared.
         max_rows: Legitimate orders are drawn, with weights, so that no more rows than these are trained on.
@@ -58,18 +59,19 @@ class TreesConfig:
         implausible_factor: A value this many times beyond what training knew is not scored.
     """
 
-    trees: int = 400
-    patience: int = 40
-    depth: int = 4
-    learning_rate: float = 0.05
+    trees: int = 240
+    patience: int = 25
+    depth: int = 3
+    learning_rate: float = 0.1
     min_child_weight: float = 2.0
     row_share: float = 0.8
-    column_share: float = 0.4
+    column_share: float = 0.2
     l2: float = 5.0
     max_bin: int = 256
-    base_score: float = 0.5
+    base_score: float | None = None
+    line_share: float = 0.5
     fraud_weight: float = 1.0
-    max_rows: int = 500_000
+    max_rows: int = 300_000
     min_calibration_frauds: int = 20
     threads: int = 2
     min_rows_per_thread: int = 200_000
@@ -82,7 +84,7 @@ class LogisticConfig:
     """Parameters of the logistic regression, a baseline."""
 
     inverse_penalty: float = 0.02
-    max_rows: int = 150_000
+    max_rows: int = 40_000
     max_iterations: int = 200
 
 

@@ -4,7 +4,7 @@ What follows from the row is computed here for batch and online alike, so it can
 float32; missing is NaN. A column that a shop does not have is all missing, and training leaves it out.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -81,6 +81,12 @@ def monotone_features(names: Collection[str]) -> dict[str, int]:
         elif name in pairs:
             found[name] = -1
     return found
+
+
+def signs(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """`monotone_features` of each name, 0 where it may go either way."""
+    found = monotone_features(names)
+    return np.array([found.get(name, 0) for name in names], dtype=np.int64)
 
 
 def numbers(column: pd.Series) -> Values:

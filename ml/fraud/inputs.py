@@ -17,7 +17,7 @@ from ml.outcomes import DataFailed
 Values = npt.NDArray[np.float32]
 
 # Inputs with a unit: an order 10^6 times the usual amount is a fault of the feed, not an order.
-_SIZED = ("log_amount", "count_", "amount_cents_", "mean_amount_", "deviation_amount_", "seconds_", "account_age_days")
+_SIZED = ("log_amount", "count_", "amount_cents_", "mean_amount_", "deviation_amount_", "account_age_days")
 
 INFINITE, IMPLAUSIBLE, MISSING = "infinite", "implausible", "missing"
 

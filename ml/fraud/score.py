@@ -13,6 +13,7 @@ import xgboost as xgb
 from ml.fraud.baselines import LogisticBaseline, RatesBaseline
 from ml.fraud.calibration import Calibration
 from ml.fraud.inputs import Bounds, input_values
+from ml.fraud.line import Line
 from ml.fraud.protocols import BIAS, FraudScorer
 from ml.outcomes import DataFailed
 
@@ -24,14 +25,20 @@ SCORING = "scoring.json"
 
 @dataclass(frozen=True)
 class FraudModel:
-    """Boosted trees, the calibration of their margins and the bounds of what they know.
+    """Boosted trees and a line, mixed; the calibration of their margins and the bounds of what they know.
+
+    Both say log-odds, and their mean is better than either where frauds are few: the trees see what goes together, the
+    line does not follow noise.
 
     Attributes:
+        line_share: Weight of the line in the mean.
         dropped: Feature -> why training left it out.
         report: Figures of the training: rows, frauds, trees, rows left out.
     """
 
     booster: xgb.Booster
+    line: Line
+    line_share: float
     calibration: Calibration
     features: tuple[str, ...]
     bounds: Bounds
@@ -51,6 +58,9 @@ class FraudModel:
             return pd.DataFrame(columns=[*self.features, BIAS], index=rows.index, dtype=float)
         matrix = xgb.DMatrix(values, feature_names=list(self.features), nthread=1)
         shares = self.booster.predict(matrix, pred_contribs=True, strict_shape=False).astype(np.float64)
+        shares *= 1.0 - self.line_share
+        shares[:, :-1] += self.line_share * self.line.shares(values)
+        shares[:, -1] += self.line_share * self.line.intercept
         shares *= self.calibration.slope
         shares[:, -1] += self.calibration.intercept
         # XGBoost adds in float32; what rounding lost goes to the bias, so that sums are exact.
@@ -69,6 +79,8 @@ class FraudModel:
             "kind": self.kind,
             "name": self.name,
             "features": list(self.features),
+            "line": self.line.as_dict(),
+            "line_share": self.line_share,
             "calibration": self.calibration.as_dict(),
             "bounds": self.bounds.as_dict(),
             "dropped": dict(self.dropped),
@@ -82,8 +94,14 @@ class FraudModel:
     def _margins(self, values: npt.NDArray[np.float32]) -> Floats:
         if len(values) == 0:
             return np.empty(0)
-        clean = np.where(np.isfinite(values), values, np.float32(np.nan))
-        return np.asarray(self.booster.inplace_predict(clean, predict_type="margin"), dtype=np.float64)
+        return mixed_margins(self.booster, self.line, self.line_share, values)
+
+
+def mixed_margins(booster: xgb.Booster, line: Line, line_share: float, values: npt.NDArray[np.float32]) -> Floats:
+    """Log-odds of the trees and the line, weighted; what is not finite is missing."""
+    clean = np.where(np.isfinite(values), values, np.float32(np.nan))
+    trees = np.asarray(booster.inplace_predict(clean, predict_type="margin"), dtype=np.float64)
+    return (1.0 - line_share) * trees + line_share * line.margins(clean)
 
 
 def from_files(files: Mapping[str, bytes]) -> FraudScorer:
@@ -100,6 +118,8 @@ def from_files(files: Mapping[str, bytes]) -> FraudScorer:
             booster.load_model(bytearray(files[MODEL]))
             return FraudModel(
                 booster,
+                Line.from_dict(scoring["line"]),
+                float(scoring["line_share"]),
                 Calibration(**scoring["calibration"]),
                 tuple(scoring["features"]),
                 Bounds.from_dict(scoring["bounds"]),

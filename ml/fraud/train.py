@@ -12,9 +12,10 @@ import xgboost as xgb
 from ml.fraud.calibration import Calibration, fit_calibration
 from ml.fraud.config import FraudConfig, TreesConfig
 from ml.fraud.dataset import draw_rows
-from ml.fraud.features import model_features, monotone_features
+from ml.fraud.features import model_features, signs
 from ml.fraud.inputs import Values, input_values, learn_bounds, unusable_features
-from ml.fraud.score import FraudModel
+from ml.fraud.line import fit_line
+from ml.fraud.score import FraudModel, mixed_margins
 from ml.outcomes import DataFailed
 
 Floats = npt.NDArray[np.float64]
@@ -59,14 +60,15 @@ def fit(rows: pd.DataFrame, config: FraudConfig) -> FraudModel:
     data = Learnt(values, *_labels(learnt)).rows(is_clean)
     is_held = learnt["fold"].eq("calibration").to_numpy()[is_clean]
     threads = int(np.clip(len(data.is_fraud) // config.trees.min_rows_per_thread, 1, config.trees.threads))
-    parameters = xgboost_parameters(config.trees, features, threads, config.seed)
+    parameters = xgboost_parameters(config.trees, features, _share(data), threads, config.seed)
     enough = min(data.is_fraud[is_held].sum(), data.is_fraud[~is_held].sum()) >= config.trees.min_calibration_frauds
     if enough:
-        trees, calibration = _count_trees(data.rows(~is_held), data.rows(is_held), features, parameters, config.trees)
+        trees, calibration = _count_trees(data.rows(~is_held), data.rows(is_held), features, parameters, config)
     else:
         trees, calibration = config.trees.trees // 4, Calibration()
     booster = xgb.train(parameters, _matrix(data, features, parameters), num_boost_round=trees)
     booster.set_param({"nthread": 1})
+    line = fit_line(data.values, signs(features), data.is_fraud, data.weight, config.logistic, config.seed)
     report: dict[str, Any] = {
         "rows": len(data.is_fraud),
         "frauds": int(data.is_fraud.sum()),
@@ -74,24 +76,25 @@ def fit(rows: pd.DataFrame, config: FraudConfig) -> FraudModel:
         "is_calibrated": bool(enough),
         "left_out_rows": {str(name): int(count) for name, count in _counts(bounds.faulty(values)).items()},
     }
-    return FraudModel(booster, calibration, tuple(features), bounds, dropped, report)
+    return FraudModel(booster, line, config.trees.line_share, calibration, tuple(features), bounds, dropped, report)
 
 
 def _count_trees(
-    train: Learnt, held: Learnt, features: Sequence[str], parameters: dict[str, Any], config: TreesConfig
+    train: Learnt, held: Learnt, features: Sequence[str], parameters: dict[str, Any], config: FraudConfig
 ) -> tuple[int, Calibration]:
     """How many trees the later days ask for, and the calibration on them."""
     matrix = _matrix(train, features, parameters)
     booster = xgb.train(
         parameters,
         matrix,
-        num_boost_round=config.trees,
+        num_boost_round=config.trees.trees,
         evals=[(_matrix(held, features, parameters, matrix), "held")],
-        early_stopping_rounds=config.patience,
+        early_stopping_rounds=config.trees.patience,
         verbose_eval=False,
     )
     trees = booster.best_iteration + 1
-    margins = booster[:trees].inplace_predict(held.values, predict_type="margin")
+    line = fit_line(train.values, signs(features), train.is_fraud, train.weight, config.logistic, config.seed)
+    margins = mixed_margins(booster[:trees], line, config.trees.line_share, held.values)
     weight = np.where(held.is_fraud, held.weight * held.known_share, held.weight)
     return trees, fit_calibration(margins, held.is_fraud, weight, held.known_share)
 
@@ -110,9 +113,10 @@ def _matrix(
     )
 
 
-def xgboost_parameters(config: TreesConfig, features: Sequence[str], threads: int, seed: int) -> dict[str, Any]:
+def xgboost_parameters(
+    config: TreesConfig, features: Sequence[str], fraud_share: float, threads: int, seed: int
+) -> dict[str, Any]:
     """XGBoost's parameters of a config."""
-    monotone = monotone_features(features)
     return {
         "objective": "binary:logistic",
         "eval_metric": "logloss",
@@ -124,13 +128,18 @@ def xgboost_parameters(config: TreesConfig, features: Sequence[str], threads: in
         "subsample": config.row_share,
         "colsample_bytree": config.column_share,
         "lambda": config.l2,
-        "base_score": config.base_score,
+        "base_score": fraud_share if config.base_score is None else config.base_score,
         "scale_pos_weight": config.fraud_weight,
-        "monotone_constraints": tuple(monotone.get(name, 0) for name in features),
+        "monotone_constraints": tuple(signs(features).tolist()),
         "nthread": threads,
         "seed": seed,
         "verbosity": 0,
     }
+
+
+def _share(data: Learnt) -> float:
+    """Of the frauds, by weight."""
+    return float(np.average(data.is_fraud, weights=data.weight))
 
 
 def _usable(rows: pd.DataFrame) -> tuple[list[str], dict[str, str], Values]:

@@ -10,6 +10,7 @@ import pytest
 from ml.fraud.baselines import LogisticBaseline, RatesBaseline, fit_rates
 from ml.fraud.calibration import Calibration, fit_calibration
 from ml.fraud.inputs import Bounds, input_values, learn_bounds, unusable_features
+from ml.fraud.line import Line
 from ml.fraud.score import SCORING, from_files
 from ml.outcomes import DataFailed
 
@@ -86,7 +87,7 @@ def test_the_rates_baseline_adds_up_what_it_knows() -> None:
 def test_the_logistic_baseline_is_read_back_from_its_file() -> None:
     ones = np.ones(1)
     model = LogisticBaseline(
-        ("a",), 0 * ones, ones, 2 * ones, 5 * ones, -3.0, Calibration(), Bounds(np.inf * ones, 1.0)
+        ("a",), Line(0 * ones, ones, 2 * ones, 5 * ones, -3.0), Calibration(), Bounds(np.inf * ones, 1.0)
     )
     rows = pd.DataFrame({"a": np.array([math.e - 1, np.nan], dtype=np.float32)})
     assert model.contributions(rows)["bias"].tolist() == [-3.0, -3.0]
