@@ -78,14 +78,15 @@ def _judge_drift(watch: Watch, day: ShownDay, config: DriftConfig) -> Drift | No
     if current is None:
         raise DataFailed(f"{day.version} has no table {SCORED}: expected a sample of what was scored")
     reference = pd.read_parquet(io.BytesIO(bundle.contents[REFERENCE]))
-    return judge_drift(watch.product, reference, current, list(bundle.manifest["features"]), config)
+    watched = bundle.manifest.get("watched", bundle.manifest["features"])
+    return judge_drift(watch.product, reference, current, list(watched), config)
 
 
 def _states_of(watch: Watch, drift: Drift | None, day: ShownDay, config: DriftConfig) -> Sequence[MonitorState]:
     if drift is None:
         return [_nothing_learnt(watch, day)]
-    if config.is_small_expected and (rows := watch.shown.count(day, SCORED)) < config.guards.min_rows:
-        why = f"{rows} rows were scored lately, {config.guards.min_rows} are needed"
+    if config.is_small_expected and (rows := watch.shown.count(day, SCORED)) < 2 * config.guards.min_rows:
+        why = f"{rows} rows were scored lately, {2 * config.guards.min_rows} are needed"
         return [unknown("data_drift", watch.product, why, expected=True)]
     return drift.states()
 

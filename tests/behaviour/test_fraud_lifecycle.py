@@ -255,7 +255,7 @@ def test_one_class_of_labels_is_never_trained_on(tmp_path: Path, monkeypatch: py
     settings = _use(monkeypatch, tmp_path / "var")
     fraud_marts.publish(settings, fraud_marts.orders(FIRST_DAY, 98, 20, 1.0), LAST_DAY)
     fraud.build_training_set(LAST_DAY)
-    with pytest.raises(DataFailed, match="label_classes"):
+    with pytest.raises(DataFailed, match="label_share"):
         fraud.gate_training_set(LAST_DAY)
     assert registry.champion(settings, "fraud") is None
 

@@ -35,7 +35,7 @@ from ml.fraud.dataset import TEST
 from ml.fraud.evaluate import JudgedFraud, best, judge
 from ml.fraud.features import model_features
 from ml.fraud.policy import Policy, expected_costs
-from ml.fraud.protocols import FraudScorer
+from ml.fraud.protocols import BIAS, FraudScorer
 from ml.fraud.score import FraudModel
 from ml.fraud.train import fit
 from ml.outcomes import DataFailed
@@ -50,6 +50,10 @@ CHAMPION = "champion"  # the champion's name among the judged, where it is a tra
 SCORE = "score"
 
 Floats = npt.NDArray[np.float64]
+
+_WATCHED = 25
+_ROWS_WEIGHED = 1000
+_FILLED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,11 +151,24 @@ def _save(
     settings: Settings, scorer: FraudScorer, version: Version, trial: Trial, reference: pd.DataFrame
 ) -> ModelBundle:
     """A scorer as a bundle, with a sample of the newest orders as it scores them."""
-    sample = reference[list(scorer.features)].assign(**{SCORE: scorer.probabilities(reference)})
+    watched = watched_features(scorer, reference)
+    sample = reference[watched].assign(**{SCORE: scorer.probabilities(reference)})
     buffer = io.BytesIO()
     sample[np.isfinite(sample[SCORE])].to_parquet(buffer, index=False)
     files: dict[str, bytes | Path] = {**scorer.files(), REFERENCE: buffer.getvalue()}
-    return save_bundle(settings, PRODUCT, _manifest(version, scorer, trial), files)
+    return save_bundle(settings, PRODUCT, _manifest(version, scorer, trial) | {"watched": watched}, files)
+
+
+def watched_features(scorer: FraudScorer, reference: pd.DataFrame) -> list[str]:
+    """The inputs that move the scores most, and that most orders have: what drift is looked for in.
+
+    A model has hundreds of inputs. Most of them hardly matter to it, and comparing all takes minutes a day.
+    """
+    rows = reference.head(_ROWS_WEIGHED)
+    weights = scorer.contributions(rows).drop(columns=BIAS).abs().mean()
+    filled = reference[list(scorer.features)].notna().mean() >= _FILLED_SHARE
+    ordered = weights[filled.reindex(weights.index)].sort_values(ascending=False, kind="stable")
+    return [str(name) for name in ordered.index[:_WATCHED]]
 
 
 def _manifest(version: Version, scorer: FraudScorer, trial: Trial) -> dict[str, Any]:

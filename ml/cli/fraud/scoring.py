@@ -4,7 +4,7 @@ An order that was decided keeps its decision, so running a day again changes not
 stands beside them: after a crash the same orders are decided again, with the same outcome.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -83,7 +83,7 @@ def score_orders(partition: date) -> dict[str, Any]:
     decided = _decide_open(settings, operations, marts, bundle, scorer, orders, probabilities, is_open)
     version = None
     if bundle is not None and scorer is not None and probabilities is not None:
-        sample = _sample(scorer, rows, probabilities, config)
+        sample = _sample(bundle.manifest["watched"], rows, probabilities, config)
         version = _publish(settings, marts, bundle, sample, partition)
     return {
         "partition": partition.isoformat(),
@@ -173,9 +173,9 @@ def _hint(
     return what_would_change(row, scorer, policy, {str(name): value for name, value in decision.items()})
 
 
-def _sample(scorer: FraudScorer, rows: pd.DataFrame, probabilities: Floats, config: FraudConfig) -> pd.DataFrame:
+def _sample(watched: Sequence[str], rows: pd.DataFrame, probabilities: Floats, config: FraudConfig) -> pd.DataFrame:
     """What was scored lately, for the drift check: every order, decided now or before."""
-    scored = rows[list(scorer.features)].assign(score=probabilities)
+    scored = rows[list(watched)].assign(score=probabilities)
     scored = scored[np.isfinite(probabilities)]
     if len(scored) > config.sampled_rows:
         scored = scored.sample(config.sampled_rows, random_state=config.seed).sort_index()

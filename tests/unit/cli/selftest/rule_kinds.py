@@ -12,6 +12,7 @@ from expectations.suites.arrivals import ARRIVAL_SUITES
 from expectations.suites.arrivals.from_contract import History
 from expectations.suites.marts import MART_SUITES
 from expectations.suites.marts.staged import StagedMart
+from expectations.suites.model_inputs.fraud import FraudInputConfig, fraud
 from expectations.suites.model_inputs.recommender import ModelInputConfig, recommender
 from ml.cli.selftest.judging import rule_kind
 from ml.evaluation.bootstrap import Interval
@@ -61,6 +62,11 @@ def model_input_kinds() -> set[str]:
     rules = {rule.meta["rule"] for rule in recommender(ModelInputConfig(FEATURES))}
     # Nothing is compared with an earlier training set, so this rule of every measured table never fails here.
     return rules - {"null_share"}
+
+
+def fraud_input_kinds() -> set[str]:
+    rules = {rule.meta["rule"] for rule in fraud(FraudInputConfig(("count_orders_device_1h",)))}
+    return rules - {"null_share"}  # as above
 
 
 def dbt_kinds(project: Path = PROJECT_DIR / "dbt_project") -> set[str]:

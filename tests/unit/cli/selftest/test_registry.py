@@ -50,7 +50,10 @@ def proven_kinds(gate: str) -> set[str]:
 def test_every_gate_has_its_proofs():
     assert {gate.value for gate in Gate} <= set(GATES)
     assert recorded_gates(PROJECT_DIR / "ml" / "cli") == {"dbt_tests", "feature_parity"}
-    assert {gate.value for gate in Gate} | recorded_gates(PROJECT_DIR / "ml" / "cli") | {"promotion"} == set(GATES)
+    assert {gate.value for gate in Gate} | recorded_gates(PROJECT_DIR / "ml" / "cli") | {
+        "promotion",
+        "fraud_inputs",
+    } == set(GATES)
 
 
 def test_every_gate_task_has_its_proofs_and_every_proof_its_task():
@@ -75,6 +78,7 @@ KINDS = {
     "dbt_tests": rule_kinds.dbt_kinds,
     "marts": rule_kinds.mart_kinds,
     "model_inputs": rule_kinds.model_input_kinds,
+    "fraud_inputs": rule_kinds.fraud_input_kinds,
     "feature_parity": lambda: PARITY_KINDS,
     "promotion": rule_kinds.promotion_kinds,
 }
