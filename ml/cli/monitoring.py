@@ -22,6 +22,7 @@ from ml.stores.durable import write_durably
 from ml.stores.operations import Operations, incidents, monitor_states
 
 RECOMMENDER, FRAUD = "recommender", "fraud"
+_SIMULATED = "The payments, chargebacks and fraud of this shop are simulated: made up over its orders."
 _PRODUCT = click.Choice([RECOMMENDER, FRAUD])
 # Orders are scored as they come: a small shop has few, and their counts over all time grow as the shop grows older.
 _DRIFT = {RECOMMENDER: DriftConfig(), FRAUD: DriftConfig(is_small_expected=True)}
@@ -155,7 +156,8 @@ def write_status(settings: Settings) -> str:
     links |= {name: url for name, url in servers.items() if url}
     open_incidents = operations.rows(incidents, state="open")
     states = newest_states(operations)
-    text = status_page(settings.shop_id, states, open_incidents, links, stale_marks(settings))
+    notes = [_SIMULATED] if settings.simulates_payments else []
+    text = status_page(settings.shop_id, states, open_incidents, links, stale_marks(settings), notes)
     write_durably(page, text.encode())
     return str(page)
 

@@ -49,6 +49,7 @@ def status_page(
     incidents: Sequence[Mapping[str, Any]],
     links: Mapping[str, str],
     stale: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """One page: what is open, the newest state of each monitor, and where the other pages are.
 
@@ -57,6 +58,7 @@ def status_page(
         incidents: Open rows of `incidents`.
         links: Label -> address.
         stale: What is published and older than it may be, one line each.
+        notes: What a reader has to know before anything else, such as that payments are made up.
     """
     sections = [
         *([_section("Stale", "".join(f"<p>{html.escape(line)}</p>" for line in stale))] if stale else []),
@@ -64,11 +66,12 @@ def status_page(
         _section("Monitors", _state_rows(states) or "<p>Nothing was judged yet.</p>"),
         _section("Pages", _link_rows(links) or "<p>None yet.</p>"),
     ]
+    told = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
     title = f"Shopwright · {html.escape(shop_id)}"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
-        f"<body><main><h1>{title}</h1>{''.join(sections)}</main></body></html>\n"
+        f"<body><main><h1>{title}</h1>{told}{''.join(sections)}</main></body></html>\n"
     )
 
 

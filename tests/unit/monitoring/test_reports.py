@@ -31,3 +31,8 @@ def test_an_empty_shop_has_a_page_too():
     text = status_page("shop", [], [], {})
     assert "Nothing was judged yet." in text
     assert "None." in text
+
+
+def test_that_payments_are_made_up_stands_above_everything():
+    page = status_page("small", [], [], {}, (), ["payments are <simulated>"])
+    assert page.index("payments are &lt;simulated&gt;") < page.index("Open incidents")
