@@ -25,14 +25,15 @@ from ml.stores.mart_parts import write_mart_parts
 from ml.stores.raw import SET_ASIDE_SCHEMA, RawStore
 from ml.stores.versions import Part, VersionStore
 from tests.dbt_projects import copy_project
-from tests.shop_payments import labels_of, payments_of
 from tests.raw_shop import TABLES, accepted_batch, shop_settings
+from tests.shop_payments import labels_of, payments_of
 
 FIRST_DAY = date(2024, 1, 1)
 DAY = FIRST_DAY + timedelta(days=21)
 DAY_BEFORE = DAY - timedelta(days=1)
 FIRST_CHANGED = FIRST_DAY + timedelta(days=9)
 LATE_PRODUCT, FLIPPED_PRODUCT, LATE_CUSTOMER = "p0001", "p0002", "c0003"
+BOT = "c0004"
 Rows = list[dict[str, Any]]
 
 
@@ -51,7 +52,7 @@ def history_of(settings: Settings) -> dict[str, Rows]:
     dropped = {
         row["order_id"]
         for row in history["orders"]
-        if row["customer_id"] == LATE_CUSTOMER and row["ordered_at"] < early
+        if row["customer_id"] in (LATE_CUSTOMER, BOT) and row["ordered_at"] < early
     }
     history["orders"] = [row for row in history["orders"] if row["order_id"] not in dropped]
     history["order_lines"] = [
@@ -102,11 +103,15 @@ def split_history(history: dict[str, Rows]) -> tuple[dict[str, Rows], dict[str, 
     paid = payments_of(history["orders"])
     labels = labels_of(paid, now)
     late_payment, corrected_payment, deleted_payment = paid[len(paid) // 2], paid[-20], paid[-30]
-    withdrawn, restated, news = labels["chargebacks"][0], labels["refunds"][0], labels["fraud_reviews"][-1]
+    ids = {row["order_id"] for row in orders}
+    withdrawn, restated, news = (
+        next(row for row in labels[table] if row["order_id"] in ids)
+        for table in ("chargebacks", "refunds", "fraud_reviews")
+    )
     busy = [
         {
             "interaction_id": f"i{number}",
-            "customer_id": orders[5]["customer_id"],
+            "customer_id": BOT,
             "occurred_at": datetime.fromisoformat(f"{FIRST_DAY}T05:10:00+00:00"),
             "interaction_type": "view",
         }
@@ -214,6 +219,7 @@ def test_one_more_day_with_every_kind_of_change_leaves_what_a_build_from_nothing
     assert (before.kind, after.kind, from_nothing.kind) == ("full", "incremental", "full")
     changed = {part for part, content in after.parts.items() if before.parts.get(part) != content}
     assert {("fct_orders", "2024-01"), ("feat_customer", "2024-01-15"), ("dim_products", "all")} <= changed
+    assert {("feat_order_risk", "2024-01"), ("fct_fraud_labels", "2024-01"), ("dim_customers", "all")} <= changed
     unchanged = {("feat_customer", "2024-01-08"), ("feat_product", "2024-01-08")}
     assert unchanged <= set(after.parts) - changed, "the day touched more than what it changed"
     differing = {
