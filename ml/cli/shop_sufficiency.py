@@ -227,7 +227,7 @@ def _recommendations(connection: duckdb.DuckDBPyConnection, tables: Mapping[str,
 def _fraud(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> Sufficiency:
     absent = [name for name in ("payments", "chargebacks", "orders") if name not in tables]
     if absent:
-        return Sufficiency("fraud", (f"there are no {' and no '.join(absent)}",), notes=(_NOT_BUILT,))
+        return Sufficiency("fraud", (f"there are no {' and no '.join(absent)}",))
     [(payments,)] = connection.sql("select count(*) from payments").fetchall()
     [(chargebacks,)] = connection.sql("""
         select count(distinct chargeback_id) from chargebacks semi join payments using (order_id)
@@ -238,7 +238,7 @@ def _fraud(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]
     if chargebacks < FEWEST_CHARGEBACKS:
         against.append(f"{chargebacks:,} chargebacks of paid orders; {FEWEST_CHARGEBACKS} are needed to learn from")
     figures = (f"{payments:,} payments", f"{chargebacks:,} chargebacks of paid orders")
-    return Sufficiency("fraud", tuple(against), figures, (_NOT_BUILT,))
+    return Sufficiency("fraud", tuple(against), figures)
 
 
 _REACHABLE = """
