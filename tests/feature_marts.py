@@ -11,6 +11,7 @@ from ml.settings import PROJECT_DIR, Settings
 from ml.stores.warehouse import Marts, marts_store
 
 _TYPES = {
+    "boolean": pa.bool_(),
     "varchar": pa.string(),
     "bigint": pa.int64(),
     "double": pa.float64(),

@@ -8,6 +8,7 @@ from typing import Any
 from ml.settings import PROJECT_DIR, Settings
 from ml.shop.contract import CONTRACT, Tag
 from ml.stores.feast_repo import apply_if_changed, features_dir, open_feature_store
+from ml.stores.fingerprints import upstream
 from tests.dbt_projects import copy_project, parse_project
 
 # What computes training sets and scores beside the feature services.
@@ -109,3 +110,26 @@ def test_a_feature_planted_two_steps_below_renamed_audit_only_data_is_found(tmp_
     (project / "models" / "marts" / "features" / "_planted.yml").write_text(CONTRACT_OF_FEATURE)
     manifest = parse_project(project, tmp_path / "artifacts")
     assert features_of(manifest) & below_audit_only(manifest) == {"feat_planted"}
+
+
+def test_no_mart_reads_what_the_shop_contract_does_not_hold(dbt_manifest: dict[str, Any]) -> None:
+    """The scenario behind a simulated order is no column of the contract, and dbt reads nothing but the contract."""
+    known = {column.name for table in CONTRACT.values() for column in table.columns}
+    assert {"is_fraud", "attempted_at"} <= known
+    assert known & {"scenario", "is_attack_visible", "truth"} == set()
+    read = {
+        parent
+        for name in ("feat_order_risk", "fct_order_payments", "fct_fraud_labels", "fct_fraud_decisions")
+        for parent in upstream(dbt_manifest, f"model.shopwright.{name}")
+        if parent.startswith("source.")
+    }
+    tables = {parent.split(".")[-1] for parent in read}
+    assert {"payments", "chargebacks"} <= tables
+    assert tables <= {*CONTRACT, "clock"}
+
+
+def test_no_feature_of_orders_is_built_from_decisions_on_orders(dbt_manifest: dict[str, Any]) -> None:
+    """What was decided about earlier orders is the policy's doing, not the shop's past."""
+    read = upstream(dbt_manifest, "model.shopwright.feat_order_risk")
+    assert "source.shopwright.raw.payments" in read
+    assert not {f"source.shopwright.raw.{table}" for table in ("fraud_decisions", "demographics")} & read
