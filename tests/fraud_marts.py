@@ -1,6 +1,6 @@
 """Fraud's marts by hand: orders whose features are noise, but for those of the frauds, published as a version."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,18 @@ COLUMNS = ("device_hash", "ip_hash", "shipping_address_hash", "billing_address_h
 def orders(first_day: date, days: int, per_day: int, fraud_share: float, seed: int = 0) -> pd.DataFrame:
     """order_id, customer_id, attempted_at (UTC), attempt_date, amount_cents, is_fraud; in order of time."""
     draw = np.random.default_rng(seed)
-    rows = []
-    for offset in range(days):
-        day = first_day + timedelta(days=offset)
-        begin = datetime(day.year, day.month, day.day, 15)
-        for number in range(per_day):
-            rows.append((f"{day:%Y%m%d}-{number:03d}", f"c{draw.integers(0, 200):03d}", begin, day))
-    frame = pd.DataFrame(rows, columns=["order_id", "customer_id", "attempted_at", "attempt_date"])
-    minutes = pd.to_timedelta(np.arange(len(frame)) % per_day, unit="m")
+    dates = [first_day + timedelta(days=offset) for offset in range(days) for _ in range(per_day)]
+    number = np.arange(len(dates)) % max(per_day, 1)
+    frame = pd.DataFrame(
+        {
+            "order_id": [f"{day:%Y%m%d}-{place:03d}" for day, place in zip(dates, number, strict=True)],
+            "customer_id": [f"c{customer:03d}" for customer in draw.integers(0, 200, len(dates))],
+            "attempt_date": dates,
+        }
+    )
+    begin = pd.to_datetime(frame["attempt_date"]) + pd.Timedelta(hours=15)
     return frame.assign(
-        attempted_at=(pd.to_datetime(frame["attempted_at"]) + minutes).dt.tz_localize("UTC").dt.as_unit("us"),
+        attempted_at=(begin + pd.to_timedelta(number, unit="m")).dt.tz_localize("UTC").dt.as_unit("us"),
         amount_cents=draw.integers(500, 20_000, len(frame)),
         is_fraud=draw.random(len(frame)) < fraud_share,
     )
@@ -67,12 +69,14 @@ def publish(
     delay_days: int = 5,
     changes: dict[str, str] | None = None,
     labels: pd.DataFrame | None = None,
+    busier: float = 0.0,
 ) -> Version:
     """Marts up to a day; the label of a fraud becomes known `delay_days` after the order, and one day later for some.
 
     Args:
         changes: Fingerprints that differ, by name of a mart.
         labels: In place of those that follow from `judged`.
+        busier: So many orders more on every device and card, whatever becomes of the order.
     """
     known = judged[pd.to_datetime(judged["attempt_date"]) <= pd.Timestamp(target_day)]
     payments = known.assign(
@@ -91,7 +95,7 @@ def publish(
     moment = pd.Timestamp(settings.shop_clock(target_day))
     tables = {
         "fct_order_payments": payments,
-        "feat_order_risk": features(judged).loc[known.index],
+        "feat_order_risk": _busier(features(judged).loc[known.index], busier),
         "fct_fraud_labels": labels[labels["known_at"] < moment],
         "fct_fraud_decisions": pd.DataFrame(
             {
@@ -116,6 +120,11 @@ def publish(
     lineage = {"shop_id": settings.shop_id, "target_day": target_day.isoformat(), "fingerprints": fingerprints}
     current = store.current()
     return store.publish(parts, lineage, current.id if current else None)
+
+
+def _busier(rows: pd.DataFrame, orders: float) -> pd.DataFrame:
+    busy = [name for name in rows.columns if name.startswith(("count_orders_device", "count_orders_instrument"))]
+    return rows.assign(**{name: rows[name] + orders for name in busy})
 
 
 def fraud_labels(judged: pd.DataFrame, delay_days: int) -> pd.DataFrame:
