@@ -62,9 +62,14 @@ def training_rows(
     if not placed["fold"].ne(TEST).any():
         raise DataFailed("fraud training set: 0 orders with a label to learn from, expected at least 1")
     placed = placed.drop(columns=["is_learnt", "is_mature"])
-    own = features[[name for name in features.columns if name == "order_id" or name not in placed.columns]]
-    rows = with_derived(placed.merge(own, on="order_id", how="inner", validate="one_to_one"))
-    return rows.sort_values(["attempted_at", "order_id"], kind="stable", ignore_index=True)
+    # Placed first, then looked up in order: a wide merge and a wide sort would each copy millions of wide rows.
+    times = features[["order_id", "attempted_at"]]
+    placed = placed.merge(times, on="order_id", how="inner", validate="one_to_one")
+    placed = placed.sort_values(["attempted_at", "order_id"], kind="stable", ignore_index=True)
+    own = features.drop(columns=[name for name in features.columns if name in placed.columns])
+    places = pd.Index(features["order_id"]).get_indexer(pd.Index(placed["order_id"]))
+    own = with_derived(own.take(places).reset_index(drop=True))
+    return pd.concat([placed, own], axis=1)
 
 
 def folds(attempt_date: pd.Series, split: FraudSplit) -> pd.Series:
