@@ -24,7 +24,8 @@ def orders(first_day: date, days: int, per_day: int, fraud_share: float, seed: i
             "order_id": [f"{day:%Y%m%d}-{place:03d}" for day, place in zip(dates, number, strict=True)],
             "customer_id": [f"c{customer:03d}" for customer in draw.integers(0, 200, len(dates))],
             "attempt_date": dates,
-        }
+        },
+        dtype=object,
     )
     begin = pd.to_datetime(frame["attempt_date"]) + pd.Timedelta(hours=15)
     return frame.assign(
