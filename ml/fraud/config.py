@@ -59,22 +59,22 @@ class TreesConfig:
         implausible_factor: A value this many times beyond what training knew is not scored.
     """
 
-    trees: int = 240
-    patience: int = 25
-    depth: int = 3
-    learning_rate: float = 0.1
+    trees: int = 300
+    patience: int = 40
+    depth: int = 4
+    learning_rate: float = 0.05
     min_child_weight: float = 2.0
     row_share: float = 0.8
-    column_share: float = 0.2
+    column_share: float = 0.3
     l2: float = 5.0
     max_bin: int = 256
-    base_score: float | None = None
+    base_score: float | None = 0.5
     line_share: float = 0.5
     fraud_weight: float = 1.0
-    max_rows: int = 300_000
+    max_rows: int = 200_000
     min_calibration_frauds: int = 20
     threads: int = 2
-    min_rows_per_thread: int = 200_000
+    min_rows_per_thread: int = 60_000
     max_missing_share: float = 0.95
     implausible_factor: float = 1000.0
 
@@ -83,7 +83,7 @@ class TreesConfig:
 class LogisticConfig:
     """Parameters of the logistic regression, a baseline."""
 
-    inverse_penalty: float = 0.02
+    inverse_penalty: float = 0.1
     max_rows: int = 40_000
     max_iterations: int = 200
 
