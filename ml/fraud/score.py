@@ -53,7 +53,7 @@ class FraudModel:
         return np.where(self.bounds.faulty(values) == "", scored, np.nan)
 
     def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
-        values = input_values(rows, self.features)
+        values = finite_or_missing(input_values(rows, self.features))
         if len(rows) == 0:
             return pd.DataFrame(columns=[*self.features, BIAS], index=rows.index, dtype=float)
         matrix = xgb.DMatrix(values, feature_names=list(self.features), nthread=1)
@@ -99,9 +99,14 @@ class FraudModel:
 
 def mixed_margins(booster: xgb.Booster, line: Line, line_share: float, values: npt.NDArray[np.float32]) -> Floats:
     """Log-odds of the trees and the line, weighted; what is not finite is missing."""
-    clean = np.where(np.isfinite(values), values, np.float32(np.nan))
+    clean = finite_or_missing(values)
     trees = np.asarray(booster.inplace_predict(clean, predict_type="margin"), dtype=np.float64)
     return (1.0 - line_share) * trees + line_share * line.margins(clean)
+
+
+def finite_or_missing(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The values, with what is not finite as missing: XGBoost refuses an infinity, or scores it without a word."""
+    return np.where(np.isfinite(values), values, np.float32(np.nan))
 
 
 def from_files(files: Mapping[str, bytes]) -> FraudScorer:

@@ -95,6 +95,7 @@ def test_a_poisoned_row_is_not_scored_as_if_it_were_real(
     probability = model.probabilities(some)
     assert np.isnan(probability).tolist() == [False, True, False, False]
     assert model.faults(some).tolist()[1] in ("infinite", "implausible")
+    assert np.isfinite(model.contributions(some).to_numpy()).all(), "the rows beside it are explained all the same"
 
 
 def test_an_order_of_which_nothing_is_known_is_not_scored(model: FraudModel, test_rows: pd.DataFrame) -> None:
