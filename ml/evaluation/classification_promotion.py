@@ -148,12 +148,12 @@ def judge_challenge(challenge: Challenge, config: PromotionConfig) -> list[Rule]
         at_least("frauds_over_expected_low", challenge.frauds_over_expected, 1 / config.expected_ratio),
         at_most("frauds_over_expected_high", challenge.frauds_over_expected, config.expected_ratio),
         at_most("model_leaves", challenge.leaves, config.max_leaves),
-        *(_of_gap(gap) for gap in challenge.gaps if gap["is_gated"]),
+        *(_of_gap(gap) for gap in challenge.gaps if gap["is_gated"] and gap["verdict"] != "too_small"),
     ]
 
 
 def _of_gap(gap: Mapping[str, Any]) -> Rule:
-    """A gap blocks when it is beyond its margin beyond doubt; groups too small to compare say nothing and block not."""
+    """A gap blocks when it is beyond its margin beyond doubt. Groups too small to compare have no rule."""
     name = f"{gap['metric']}_gap_{gap['attribute']}"
     return Rule(name, "failed" if gap["verdict"] == "unfair" else "passed", gap["gap"], gap["margin"])
 

@@ -39,6 +39,7 @@ def fit_calibration(
     known_share: npt.ArrayLike | None = None,
     *,
     ridge: float = 1.0,
+    rate_ridge: float = 16.0,
 ) -> Calibration:
     """Platt's line by Newton's method on the log-likelihood.
 
@@ -48,6 +49,8 @@ def fit_calibration(
     Args:
         weight: Weight of an order, without the correction for what is not known yet.
         ridge: Pull of the slope towards 1, in observations: few frauds do not turn it over.
+        rate_ridge: Pull of the intercept towards 0, as 1 / variance: a few weeks' rate of fraud differs from the weeks to
+            come by a quarter, whatever its own counting error says.
 
     Returns:
         The line; its slope stays positive, so calibration never turns an order of scores around. With no frauds at all
@@ -63,8 +66,10 @@ def fit_calibration(
     for _ in range(100):
         p = special.expit(slope * x + intercept)
         residual, curvature = w * (p - target), w * p * (1 - p) + 1e-12
-        gradient = np.array([(residual * x).sum() + ridge * (slope - 1.0), residual.sum()])
-        hessian = np.array([[(curvature * x * x).sum() + ridge, (curvature * x).sum()], [0.0, curvature.sum()]])
+        gradient = np.array([(residual * x).sum() + ridge * (slope - 1.0), residual.sum() + rate_ridge * intercept])
+        hessian = np.array(
+            [[(curvature * x * x).sum() + ridge, (curvature * x).sum()], [0.0, curvature.sum() + rate_ridge]]
+        )
         hessian[1, 0] = hessian[0, 1]
         step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
         # A long step leaves the region where the quadratic is true.

@@ -74,10 +74,12 @@ def test_a_newer_model_of_the_same_kind_may_lose_a_margin_but_not_more():
     assert (status(-0.01), status(-0.03)) == ("passed", "failed")
 
 
-def test_a_gap_that_is_only_reported_or_too_small_to_tell_blocks_nothing():
+def test_a_gap_that_is_only_reported_or_too_small_to_tell_is_no_rule():
     reported = {**GAP, "verdict": "unfair", "is_gated": False}
     small = {**GAP, "verdict": "too_small", "gap": None, "margin": None}
-    assert verdict(judge_challenge(replace(GOOD, gaps=(reported, small)), CONFIG)) == "promoted"
+    rules = judge_challenge(replace(GOOD, gaps=(reported, small)), CONFIG)
+    assert verdict(rules) == "promoted"
+    assert not any("gap" in rule.rule for rule in rules)
 
 
 def test_what_is_measured_by_hand():

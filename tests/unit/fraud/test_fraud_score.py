@@ -21,15 +21,21 @@ def test_a_line_over_the_margins_is_found_again() -> None:
     # Two margins with as many frauds as 2 * margin - 1 says: 2/3 of logit 0.693 at margin 0.8466, half at 0.5.
     margins = [0.5] * 1000 + [(1 + math.log(2)) / 2] * 900
     truth = [True] * 500 + [False] * 500 + [True] * 600 + [False] * 300
-    found = fit_calibration(margins, truth, np.ones(1900), ridge=0.0)
+    found = fit_calibration(margins, truth, np.ones(1900), ridge=0.0, rate_ridge=0.0)
     assert found.slope == pytest.approx(2.0, abs=1e-4)
     assert found.intercept == pytest.approx(-1.0, abs=1e-4)
 
 
 def test_frauds_that_are_not_known_yet_are_made_up_for() -> None:
     # Half of the frauds are known: 10 known of 100 are 20 in truth.
-    found = fit_calibration(np.zeros(100), [True] * 10 + [False] * 90, np.ones(100), np.full(100, 0.5))
+    found = fit_calibration(np.zeros(100), [True] * 10 + [False] * 90, np.ones(100), np.full(100, 0.5), rate_ridge=0.0)
     assert found.probabilities([0.0])[0] == pytest.approx(0.2, abs=1e-4)
+
+
+def test_a_few_weeks_rate_moves_the_probabilities_part_of_the_way() -> None:
+    # 25 of 100 at margin 0: log 3 below it. The pull of 16 balances 100 * (p - 1/4) = -16 * intercept at p = 0.34944.
+    found = fit_calibration(np.zeros(100), [True] * 25 + [False] * 75, np.ones(100))
+    assert found.probabilities([0.0])[0] == pytest.approx(0.34944, abs=1e-4)
 
 
 def test_calibration_never_turns_the_order_around() -> None:
