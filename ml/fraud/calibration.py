@@ -49,8 +49,8 @@ def fit_calibration(
     Args:
         weight: Weight of an order, without the correction for what is not known yet.
         ridge: Pull of the slope towards 1, in observations: few frauds do not turn it over.
-        rate_ridge: Pull of the intercept towards 0, as 1 / variance: a few weeks' rate of fraud differs from the weeks to
-            come by a quarter, whatever its own counting error says.
+        rate_ridge: Pull of the intercept towards 0, as 1 / variance: the rate of fraud of a few weeks is a quarter off
+            that of the weeks to come, whatever its own counting error says.
 
     Returns:
         The line; its slope stays positive, so calibration never turns an order of scores around. With no frauds at all
