@@ -20,19 +20,19 @@ _BOUGHT = """
     from (
         select distinct customer_id, product_id from fct_order_lines
         where
-            is_merchandise and quantity > 0 and order_date >= $as_of_date and order_date < $end_date
+            is_merchandise and not is_suspect and quantity > 0 and order_date >= $as_of_date and order_date < $end_date
             and customer_id is not null
     ) as bought
     left join (
         select distinct customer_id, product_id from fct_order_lines
-        where is_merchandise and quantity > 0 and order_date < $as_of_date
+        where is_merchandise and not is_suspect and quantity > 0 and order_date < $as_of_date
     ) as before using (customer_id, product_id)
     order by customer_id, product_id
 """
 
 _POPULAR = """
     select product_id from fct_order_lines
-    where is_merchandise and quantity > 0 and order_date < $as_of_date and order_date >= $first_day
+    where is_merchandise and not is_suspect and quantity > 0 and order_date < $as_of_date and order_date >= $first_day
     group by product_id
     order by
         count(distinct (customer_id, case when customer_id is null then order_id end, order_date)) desc, product_id

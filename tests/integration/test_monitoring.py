@@ -74,7 +74,8 @@ def publish_marts(settings: Settings, served: Callable[[int], bool], target_day:
     bought = [(c, "p1" if served(n) else "elsewhere", AS_OF + timedelta(days=n % 7)) for n, c in enumerate(CUSTOMERS)]
     before = [(customer, "popular", AS_OF - timedelta(days=3)) for customer in CUSTOMERS]
     lines = pd.DataFrame(bought + before, columns=["customer_id", "product_id", "order_date"])
-    lines = lines.assign(is_merchandise=True, quantity=1, order_id=[f"o{number}" for number in range(len(lines))])
+    order_ids = [f"o{number}" for number in range(len(lines))]
+    lines = lines.assign(is_merchandise=True, is_suspect=False, quantity=1, order_id=order_ids)
     told = [(customer, "young" if number % 2 else "old") for number, customer in enumerate(CUSTOMERS[:160])]
     demographics = pd.DataFrame(told, columns=["customer_id", "age_band"])
     store = VersionStore(settings.shop_dir / "warehouse" / "marts")

@@ -74,6 +74,11 @@ def test_purchases_are_those_of_the_seven_days_and_popularity_is_of_the_days_bef
         ("ann", "petrol", date(2017, 11, 21), False, 1),
         ("ann", "nothing", date(2017, 11, 21), True, 0),
         ("ann", "old", date(2017, 10, 1), True, 1),
+        *[
+            (customer, "stolen", day, True, 1)
+            for customer in ("ann", "bob", "eve")
+            for day in (AS_OF, date(2017, 11, 18))
+        ],
     ]
     found = read_purchases(marts_of(rows), AS_OF, CONFIG)
     assert found.bought.values.tolist() == [["ann", "eggs", False], ["ann", "milk", True]]
@@ -82,8 +87,11 @@ def test_purchases_are_those_of_the_seven_days_and_popularity_is_of_the_days_bef
 
 def marts_of(rows):
     lines = pd.DataFrame(rows, columns=["customer_id", "product_id", "order_date", "is_merchandise", "quantity"])
+    lines = lines.assign(
+        order_id=[f"o{number}" for number in range(len(lines))], is_suspect=lines["product_id"].eq("stolen")
+    )
     connection = duckdb.connect()
-    connection.register("fct_order_lines", lines.assign(order_id=[f"o{number}" for number in range(len(lines))]))
+    connection.register("fct_order_lines", lines)
     return connection
 
 
