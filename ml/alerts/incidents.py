@@ -47,7 +47,7 @@ REMIND_AFTER = timedelta(days=1)
 _BADNESS = {"warn": 0, "unknown": 1, "alert": 2}
 _TITLE_LIMIT = 200
 _BODY_LIMIT = 4000
-_RACE_ATTEMPTS = 5
+_RACE_ATTEMPTS = 25
 
 
 @dataclass(frozen=True)

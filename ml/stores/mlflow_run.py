@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.settings import PROJECT_DIR
-from ml.stores.bundles import MANIFEST, MODEL, ModelBundle, load_booster
+from ml.stores.bundles import MANIFEST, ModelBundle, load_booster
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +58,7 @@ def record_run(
             _log_bytes(client, run_id, f"pictures/{picture.removesuffix('.png')}.png", body)
         client.log_artifact(run_id, str(bundle.folder / MANIFEST), "bundle")
         source, model_id = f"runs:/{run_id}/bundle", None
-        if MODEL in bundle.contents:
+        if bundle.kind != "baseline":
             source, model_id = _log_model(run_id, bundle)
     except BaseException:
         with suppress(MlflowException):

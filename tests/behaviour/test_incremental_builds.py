@@ -244,7 +244,7 @@ def test_what_a_failed_build_of_edited_models_left_is_not_built_upon(
         model.read_text().replace("coalesce(totals.amount_cents, 0)", "coalesce(totals.amount_cents, 1) + 1")
     )
     model = project / "models" / "marts" / "core" / "dim_customers.sql"
-    model.write_text(model.read_text().replace("        registered_at\n", "        registered_on\n"))
+    model.write_text(model.read_text().replace("customers.registered_at,", "customers.registered_on,"))
     with pytest.raises(ToolFailed, match="dim_customers"):
         build(DAY, project=project)
     with duckdb.connect(str(scratch_path(settings)), read_only=True) as connection:

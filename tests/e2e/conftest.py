@@ -19,7 +19,8 @@ from ml.shop.generated import small_shop
 from ml.stores.operations import Operations
 
 FIRST_DAY = date(2024, 4, 1)
-HISTORY_DAYS = 10
+HISTORY_DAYS = 8
+"""A week, Monday to Sunday, and a day."""
 LAST_HISTORY_DAY = FIRST_DAY + timedelta(days=HISTORY_DAYS - 1)
 
 
@@ -92,7 +93,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         zero_quantity(folder, FIRST_DAY + timedelta(days=2)),
         duplicated_rows(folder, FIRST_DAY + timedelta(days=3)),
         unknown_product(folder, FIRST_DAY + timedelta(days=4)),
-        late_lines(folder, FIRST_DAY + timedelta(days=8)),
+        late_lines(folder, FIRST_DAY + timedelta(days=6)),
     ]
     assert min(planted) > 0
     return folder

@@ -55,7 +55,7 @@ def _environment(platform: Platform) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def backfilled(platform: Platform) -> Platform:
-    """Ten days through `airflow backfill create`, the last one first."""
+    """Eight days through `airflow backfill create`, the last one first."""
     subprocess.run(
         [
             *(sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", "shop_ingest"),
@@ -70,7 +70,7 @@ def backfilled(platform: Platform) -> Platform:
     return platform
 
 
-def test_ten_days_in_any_order_end_like_one_load(backfilled, tmp_path):
+def test_days_in_any_order_end_like_one_load(backfilled, tmp_path):
     at_once = shop_settings(backfilled.shop, tmp_path / "state")
     run_python(LOAD_AT_ONCE, at_once)
     by_day = _end_state(_environment(backfilled), tmp_path / "by_day.json")
@@ -95,11 +95,11 @@ def test_without_a_champion_publishing_is_green_and_nothing_follows(backfilled):
 
 
 def test_the_week_of_the_backfill_started_one_training(backfilled):
-    """1 to 7 April is a full week, 8 to 10 April is not."""
+    """1 to 7 April is a full week, 8 April is not."""
     assert [run.partition_key for run in backfilled.stack.airflow.runs("recommender_train")] == ["week-2024-04-01"]
 
 
-def test_fraud_has_nothing_to_learn_from_ten_days_and_history_waits_for_it(backfilled):
+def test_fraud_has_nothing_to_learn_from_a_week_and_history_waits_for_it(backfilled):
     """Green and skipped: rules, lists and the stand-in decide from the first day after the history."""
     trained = backfilled.await_run("fraud_train", "week-2024-04-01")
     assert trained.state == "success"

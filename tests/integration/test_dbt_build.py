@@ -205,7 +205,7 @@ def test_orders_older_than_the_shop_clock_allows_stop_the_build(one_load: Built)
 def test_a_model_that_cannot_run_is_the_tools_failure(one_load: Built, tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     model = project / "models" / "marts" / "core" / "dim_customers.sql"
-    model.write_text(model.read_text().replace("        registered_at\n", "        registered_on\n"))
+    model.write_text(model.read_text().replace("customers.registered_at,", "customers.registered_on,"))
     raw_version = one_load.staged.lineage["raw_version"]
     with pytest.raises(ToolFailed, match=r"model dim_customers: Binder Error.*registered_on"):
         build_scratch(one_load.settings, raw_version, LAST_DAY, project)

@@ -123,4 +123,5 @@ def test_an_unedited_project_differs_in_nothing(interleaved: Settings) -> None:
 
 def test_features_have_their_first_version(interleaved: Settings) -> None:
     rows = Operations.from_settings(interleaved).rows(feature_versions)
-    assert [(row["feature_mart"], row["number"]) for row in rows] == [("feat_customer", 1), ("feat_product", 1)]
+    versions = {row["feature_mart"]: row["number"] for row in rows}
+    assert versions == {"feat_customer": 1, "feat_order_risk": 1, "feat_product": 1}
