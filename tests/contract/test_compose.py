@@ -44,7 +44,7 @@ def test_mlflow_is_started_with_the_options_of_the_embedded_profile(tmp_path):
 
 
 def test_what_reads_the_shops_settings_gets_them_and_can_reach_its_source_and_its_alerts():
-    for name in ("airflow-scheduler", "watch", "freshness"):
+    for name in ("airflow-scheduler", "watch", "freshness", "fraud-state"):
         assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}]
         assert "front" in SERVICES[name]["networks"], f"{name} has a way out of the internal network"
     assert SERVICES["airflow-dag-processor"]["env_file"], "the schedule follows from the shop's settings"
