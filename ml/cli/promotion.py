@@ -120,7 +120,9 @@ def decide_challenge(
         registry.prune_bundles(settings, product)
         close_incident(operations, **incident, partition=partition)
     else:
-        lines = [f"{rule.rule}: {rule.status}, observed {rule.observed}, threshold {rule.threshold}" for rule in rules]
+        broken = [rule for rule in rules if not rule.passed]
+        lines = [f"{rule.rule}: {rule.status}, observed {rule.observed}, threshold {rule.threshold}" for rule in broken]
+        lines.append(f"{len(rules) - len(broken)} other rules passed; `shopwright promotions` shows all.")
         open_incident(
             operations,
             **incident,
