@@ -93,7 +93,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         zero_quantity(folder, FIRST_DAY + timedelta(days=2)),
         duplicated_rows(folder, FIRST_DAY + timedelta(days=3)),
         unknown_product(folder, FIRST_DAY + timedelta(days=4)),
-        late_lines(folder, FIRST_DAY + timedelta(days=6)),
+        late_lines(folder, FIRST_DAY + timedelta(days=7), days_late=2),
     ]
     assert min(planted) > 0
     return folder
