@@ -1,13 +1,11 @@
 """Pictures of a training for people: what the model looks at, whether its probabilities are true, what it finds."""
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from ml.evaluation import pictures
 
+if TYPE_CHECKING:
     from ml.fraud.evaluate import JudgedFraud
 
 _SHOWN_FEATURES = 25
@@ -15,7 +13,7 @@ _SHOWN_FEATURES = 25
 
 def reliability_curve(judged: "Mapping[str, JudgedFraud]") -> bytes:
     """Share of frauds over mean probability by method, as PNG; on the diagonal a probability is true."""
-    figure, axes = _figure(6, 5)
+    figure, axes = pictures.new_figure(6, 5)
     largest, smallest = 1e-3, 1.0
     for name, one in judged.items():
         bins = one.reliability()
@@ -32,12 +30,12 @@ def reliability_curve(judged: "Mapping[str, JudgedFraud]") -> bytes:
     axes.set_ylabel("share of frauds")
     axes.set_title("Reliability on the test days")
     axes.legend()
-    return _png(figure)
+    return pictures.as_png(figure)
 
 
 def precision_recall_curve(judged: "Mapping[str, JudgedFraud]") -> bytes:
     """Precision over recall by method, as PNG."""
-    figure, axes = _figure(6, 5)
+    figure, axes = pictures.new_figure(6, 5)
     for name, one in judged.items():
         recall, precision = one.precision_recall()
         value = one.summary()["average_precision"]
@@ -48,7 +46,7 @@ def precision_recall_curve(judged: "Mapping[str, JudgedFraud]") -> bytes:
     axes.set_ylabel("share of the alerts that are fraud")
     axes.set_title("Precision and recall on the test days")
     axes.legend()
-    return _png(figure)
+    return pictures.as_png(figure)
 
 
 def importance(gains: Mapping[str, float]) -> bytes:
@@ -57,25 +55,4 @@ def importance(gains: Mapping[str, float]) -> bytes:
     Args:
         gains: Total gain by feature.
     """
-    figure, axes = _figure(8, 7)
-    total = sum(gains.values()) or 1.0
-    largest = sorted(gains.items(), key=lambda item: item[1])[-_SHOWN_FEATURES:]
-    axes.barh([name for name, _ in largest], [gain / total for _, gain in largest], color="#3b6ea5")
-    axes.set_xlabel("share of total gain")
-    axes.set_title("What the model of fraud looks at")
-    return _png(figure)
-
-
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return pictures.importance(gains, "What the model of fraud looks at", shown=_SHOWN_FEATURES, height=7)
