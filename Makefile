@@ -11,7 +11,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 export FEAST_USAGE := False
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup up demo test test-full lint bench bench-lifecycle bench-data bench-recommender bench-fraud docs clean
+.PHONY: help setup up demo test test-full lint bench bench-lifecycle bench-data bench-recommender bench-fraud bench-serving soak-serving docs clean
 
 help: ## show the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ $(UV):
 
 setup: .venv/.installed ## install the locked environment into .venv
 
-up: setup ## run the lifecycle on the shop's data and keep Airflow and MLflow running (Ctrl-C ends all)
+up: setup ## run the lifecycle on the shop's data and keep Airflow, MLflow and the API running (Ctrl-C ends all)
 	@$(BIN)/shopwright up
 
 demo: setup ## the same with two replayed days; exits when done, non-zero if a stage failed
@@ -48,7 +48,7 @@ lint: setup ## ruff, mypy, import-linter, sqlfluff
 	@$(BIN)/sqlfluff lint dbt_project/models
 	@$(BIN)/sqlfluff lint --templater placeholder feature_repo/pairs
 
-bench: bench-lifecycle bench-data bench-recommender bench-fraud ## all benchmarks
+bench: bench-lifecycle bench-data bench-recommender bench-fraud bench-serving ## all benchmarks
 
 bench-lifecycle: setup ## time and size of each stage -> benchmarks/results/lifecycle.json
 	@$(BIN)/python benchmarks/bench_lifecycle.py
@@ -61,6 +61,12 @@ bench-recommender: setup ## next-week protocol against the baselines -> benchmar
 
 bench-fraud: setup ## the fraud model against its baselines, rules and the attainable; features of 1.5 M payments -> benchmarks/results/fraud*.json
 	@$(BIN)/python benchmarks/bench_fraud_features.py && $(BIN)/python benchmarks/bench_fraud.py
+
+bench-serving: setup ## decisions and recommendations over HTTP, next to Feast + pyfunc + FastAPI -> benchmarks/results/serving.json
+	@$(BIN)/python benchmarks/bench_serving.py
+
+soak-serving: setup ## 30 minutes of load with a random fault each minute -> benchmarks/results/soak_serving.json
+	@$(BIN)/python benchmarks/soak_serving.py
 
 docs: setup ## write the generated pages of docs/
 	@$(BIN)/python -m ml.shop.contract_page && $(BIN)/python -m ml.embedded.dags_page

@@ -6,8 +6,9 @@
 2. Payments of another shape (benchmarks/fraud_handbook.py): customers, terminals, amounts, times, labels a week late.
 
 Features are built by the project's dbt models, from raw rows. Figures are pooled over seeds, methods compared on the
-same orders; intervals are of a bootstrap that draws customers within each seed. Prints tables and writes
-benchmarks/results/fraud.json. All fraud in it is simulated.
+same orders; intervals are of a bootstrap that draws customers within each seed. Prints tables. Each part of full size
+goes into benchmarks/results/fraud.json as it is done, with its own date and commit, and leaves the other parts as they
+were. All fraud in it is simulated.
 
     python benchmarks/bench_fraud.py [SEEDS] [--handbook SHARE] [--only shop|handbook|bias]
 """
@@ -52,6 +53,8 @@ TRAIN_AT = datetime(2017, 10, 1, tzinfo=UTC)
 ALL_KNOWN = datetime(2018, 12, 31, tzinfo=UTC)
 ZONE = "America/New_York"
 HANDBOOK_TRAIN_DAYS = 130
+FULL_SEEDS = 5
+PARTS = ("shop", "handbook", "planted_bias")
 DRAWS = 500
 SEED = 20171119
 LIMITS = {"average_precision_over_raw_xgboost": 1.2, "average_precision_over_attainable": 0.85}
@@ -63,21 +66,30 @@ def main() -> None:
     parser.add_argument("--handbook", type=float, default=1.0, help="Share of 1.75 million payments.")
     parser.add_argument("--only", choices=("shop", "handbook", "bias"))
     options = parser.parse_args()
-    result: dict[str, Any] = {**describe_run(), "data": "simulated fraud; no figure is of real fraud", "limits": LIMITS}
     if options.only in (None, "shop"):
         orders, customers = _real_orders()
-        judged = [judge_shop(orders, customers, seed) for seed in range(options.seeds)]
-        result["shop"] = summarised(judged)
-        show("The Complete Journey with simulated fraud", result["shop"])
+        shop = summarised([judge_shop(orders, customers, seed) for seed in range(options.seeds)])
+        show("The Complete Journey with simulated fraud", shop)
+        if options.seeds >= FULL_SEEDS:
+            record("shop", shop)
     if options.only in (None, "handbook"):
-        result["handbook"] = summarised([judge_handbook(HandbookConfig().scaled(options.handbook))])
-        show("Payments of another shape", result["handbook"])
+        handbook = summarised([judge_handbook(HandbookConfig().scaled(options.handbook))])
+        show("Payments of another shape", handbook)
+        if options.handbook == 1.0:
+            record("handbook", handbook)
     if options.only in (None, "bias"):
-        result["planted_bias"] = judge_bias(*_real_orders(), seed=0)
-    if options.only is None and options.seeds >= 5 and options.handbook == 1.0:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
-        print(f"written to {RESULT.relative_to(ROOT)}")
+        record("planted_bias", judge_bias(*_real_orders(), seed=0))
+
+
+def record(part: str, found: Mapping[str, Any], path: Path = RESULT) -> None:
+    """Put one part into the file of results, beside the parts of other runs."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    kept = {name: before[name] for name in PARTS if name in before}
+    told = {"data": "simulated fraud; no figure is of real fraud", "limits": LIMITS}
+    result = {**told, **kept, part: {"run": describe_run(), **found}}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{part} written to {path}", flush=True)
 
 
 def _real_orders() -> tuple[pa.Table, pa.Table]:
@@ -172,12 +184,7 @@ def judge_handbook(config: HandbookConfig) -> Judged:
 
 def _told(judged: Judged, name: str) -> Judged:
     is_fraud = judged.orders["is_fraud"].to_numpy(bool)
-    precisions = {
-        method: fraud_figures.figures(
-            fraud_figures.scored(score, np.zeros(len(score)), False), is_fraud, np.ones(len(score))
-        )["average_precision"]
-        for method, score in judged.scores.items()
-    }
+    precisions = _precisions(judged)
     print(
         f"{name}: {judged.trained['learnt_orders']:,} orders learnt from ({judged.trained['learnt_frauds']:,} frauds), "
         f"{len(is_fraud):,} judged ({is_fraud.sum():,} frauds); average precision "
@@ -195,18 +202,20 @@ def summarised(judged: Sequence[Judged]) -> dict[str, Any]:
     is_fraud = np.concatenate([one.orders["is_fraud"].to_numpy(bool) for one in judged])
     seeds = np.repeat(np.arange(len(judged)), [len(one.orders) for one in judged])
     customers = pd.concat([one.orders["customer_id"].fillna(one.orders["order_id"]) for one in judged])
-    cluster = pd.factorize(pd.Series(seeds.astype(str)) + ":" + customers.reset_index(drop=True).astype(str))[0]
-    prepared = {
-        name: fraud_figures.scored(
+    customer = pd.factorize(pd.Series(seeds.astype(str)) + ":" + customers.reset_index(drop=True).astype(str))[0]
+    counted = {
+        name: fraud_figures.counted(
             np.concatenate([one.scores[name] for one in judged]),
+            is_fraud,
+            customer,
             np.concatenate([saved_cents(one, name) for one in judged]),
             name in PROBABILISTIC,
         )
         for name in methods
     }
-    ones = np.ones(len(is_fraud))
-    pooled = {name: fraud_figures.figures(one, is_fraud, ones) for name, one in prepared.items()}
-    drawn = fraud_figures.bootstrap(prepared, is_fraud, cluster, seeds, draws=DRAWS, seed=SEED)
+    pooled = {name: fraud_figures.figures(one).iloc[0].to_dict() for name, one in counted.items()}
+    times = fraud_figures.draw_customers(seeds[np.unique(customer, return_index=True)[1]], DRAWS, SEED)
+    drawn = {name: fraud_figures.figures(one, times) for name, one in counted.items()}
     costs = np.concatenate([costs_in_truth(one) for one in judged])
     against = [name for name in (RULES, LOGISTIC, RAW_XGBOOST, ATTAINABLE) if name in methods]
     return {
@@ -240,11 +249,11 @@ def summarised(judged: Sequence[Judged]) -> dict[str, Any]:
 
 def _precisions(judged: Judged) -> dict[str, float]:
     is_fraud = judged.orders["is_fraud"].to_numpy(bool)
-    nothing = np.zeros(len(is_fraud))
+    one, nothing = np.zeros(len(is_fraud), dtype=np.int64), np.zeros(len(is_fraud))
     return {
-        name: fraud_figures.figures(fraud_figures.scored(score, nothing, False), is_fraud, np.ones(len(is_fraud)))[
-            "average_precision"
-        ]
+        name: float(
+            fraud_figures.figures(fraud_figures.counted(score, is_fraud, one, nothing, False))["average_precision"][0]
+        )
         for name, score in judged.scores.items()
     }
 

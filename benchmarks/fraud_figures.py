@@ -1,4 +1,8 @@
-"""Figures of a score over orders, pooled over data sets, with intervals of a bootstrap that draws customers."""
+"""Figures of a score over orders, pooled over data sets, with intervals of a bootstrap that draws customers.
+
+A draw changes how often each customer counts, never the order of the scores. So a score is counted once, by customer
+and stretch of the ranking, and the figures of all draws are those counts times how often each customer was drawn.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import sparse
 
 Floats = npt.NDArray[np.float64]
 ALERT_BUDGETS = (0.005, 0.01, 0.02)
@@ -13,64 +18,87 @@ CALIBRATION_BINS = 20
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A method's score of the judged orders, in an order that makes every figure a matter of sums.
+class Counted:
+    """A method's score of the judged orders, as sums over stretches of the ranking and over customers.
+
+    A stretch is all orders of one score that frauds have, or all orders between two such scores: within the first,
+    alerts hit frauds as often as any draw of its orders would, within the second they hit none.
 
     Attributes:
-        place: Positions of the orders, highest score first.
-        end: Per place, the last place with the same score: orders of one score are taken together.
-        bin: Calibration bin per order, of equal numbers of orders; None where the score is no probability.
+        orders, frauds: stretches x customers, highest scores first.
+        gap: Calibration bins of equal numbers of orders x customers: sum of probability minus truth; None where the
+            score is no probability.
+        saved_cents: Per customer.
     """
 
-    place: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    probability: Floats
-    bin: npt.NDArray[np.int64] | None
+    orders: sparse.csr_matrix
+    frauds: sparse.csr_matrix
+    gap: sparse.csr_matrix | None
     saved_cents: Floats
 
 
-def scored(score: Floats, saved_cents: Floats, is_probability: bool) -> Scored:
-    """Prepare a method's figures.
+def counted(
+    score: Floats,
+    is_fraud: npt.NDArray[np.bool_],
+    customer: npt.NDArray[np.int64],
+    saved_cents: Floats,
+    is_probability: bool,
+) -> Counted:
+    """Count a method's score.
 
     Args:
         score: Per order; higher is more suspicious.
+        customer: Number of each order's customer, from 0 without gaps.
         saved_cents: Per order, what the method's decision saved against approving it.
     """
     assert np.isfinite(score).all(), f"{(~np.isfinite(score)).sum()} scores are not finite"
-    place = np.argsort(-score, kind="stable")
-    ordered = score[place]
-    last = np.r_[ordered[1:] != ordered[:-1], True]
-    ends = np.flatnonzero(last)
-    end = ends[np.searchsorted(ends, np.arange(len(score)))]
-    rank = np.empty(len(score), dtype=np.int64)
-    rank[place] = np.arange(len(score))
-    bins = rank * CALIBRATION_BINS // len(score) if is_probability else None
-    return Scored(place, end, score, bins, saved_cents)
+    with_frauds = np.unique(-score[is_fraud])
+    begins = np.searchsorted(with_frauds, -score, side="left")
+    stretch = begins + np.searchsorted(with_frauds, -score, side="right")
+    size = int(customer.max()) + 1
+
+    def summed(row: npt.NDArray[np.int64], value: Floats, rows: int) -> sparse.csr_matrix:
+        return sparse.csr_matrix((value, (row, customer)), shape=(rows, size))
+
+    gap = None
+    if is_probability:
+        rank = np.empty(len(score), dtype=np.int64)
+        rank[np.argsort(-score, kind="stable")] = np.arange(len(score))
+        gap = summed(rank * CALIBRATION_BINS // len(score), score - is_fraud, CALIBRATION_BINS)
+    stretches = 2 * len(with_frauds) + 1
+    return Counted(
+        summed(stretch, np.ones(len(score)), stretches),
+        summed(stretch, is_fraud.astype(float), stretches),
+        gap,
+        np.bincount(customer, weights=saved_cents, minlength=size),
+    )
 
 
-def figures(of: Scored, is_fraud: npt.NDArray[np.bool_], weight: Floats) -> dict[str, float]:
+def figures(of: Counted, times: Floats | None = None) -> pd.DataFrame:
     """average_precision, recall_at_<budget>, ece (where the score is a probability), saved_cents_per_1000.
 
     Args:
-        weight: How often each order counts: once, or as often as the bootstrap drew its customer.
+        times: How often each customer counts, customers x draws; None: once, in one draw.
+
+    Returns:
+        One row per draw.
     """
-    drawn = weight[of.place]
-    frauds = drawn * is_fraud[of.place]
-    caught, alerted = np.cumsum(frauds)[of.end], np.cumsum(drawn)[of.end]
-    count_frauds, count = caught[-1], alerted[-1]
+    times = np.ones((of.orders.shape[1], 1)) if times is None else times
+    frauds = of.frauds @ times
+    alerted, caught = np.cumsum(of.orders @ times, axis=0), np.cumsum(frauds, axis=0)
+    count, count_frauds = alerted[-1], caught[-1]
     precision = np.divide(caught, alerted, out=np.zeros_like(caught), where=alerted > 0)
-    found = {"average_precision": float(frauds @ precision / count_frauds)}
-    levels = np.unique(of.end)
-    share_alerted = np.r_[0.0, alerted[levels] / count]
-    share_caught = np.r_[0.0, caught[levels] / count_frauds]
+    found = {"average_precision": (frauds * precision).sum(axis=0) / count_frauds}
+    nothing = np.zeros((1, times.shape[1]))
+    share_alerted, share_caught = np.vstack([nothing, alerted / count]), np.vstack([nothing, caught / count_frauds])
     for budget in ALERT_BUDGETS:
-        # Within orders of one score, alerts hit frauds as often as any draw of them would.
-        found[f"recall_at_{budget:g}"] = float(np.interp(budget, share_alerted, share_caught))
-    if of.bin is not None:
-        gap = np.bincount(of.bin, weights=weight * (of.probability - is_fraud), minlength=CALIBRATION_BINS)
-        found["ece"] = float(np.abs(gap).sum() / count)
-    found["saved_cents_per_1000"] = float(weight @ of.saved_cents / count * 1000)
-    return found
+        found[f"recall_at_{budget:g}"] = np.array(
+            [np.interp(budget, share_alerted[:, draw], share_caught[:, draw]) for draw in range(times.shape[1])]
+        )
+    if of.gap is not None:
+        found["ece"] = np.abs(of.gap @ times).sum(axis=0) / count
+    found["saved_cents_per_1000"] = of.saved_cents @ times / count * 1000
+    return pd.DataFrame(found)
 
 
 def perfect(is_fraud: npt.NDArray[np.bool_], saved_cents: Floats) -> dict[str, float]:
@@ -88,34 +116,19 @@ def perfect(is_fraud: npt.NDArray[np.bool_], saved_cents: Floats) -> dict[str, f
     }
 
 
-def bootstrap(
-    methods: Mapping[str, Scored],
-    is_fraud: npt.NDArray[np.bool_],
-    cluster: npt.NDArray[np.int64],
-    stratum: npt.NDArray[np.int64],
-    *,
-    draws: int,
-    seed: int,
-) -> dict[str, pd.DataFrame]:
-    """Figures of all methods on the same draws: method -> one row per draw.
+def draw_customers(stratum: npt.NDArray[np.int64], draws: int, seed: int) -> Floats:
+    """How often each customer counts, customers x draws.
 
     Args:
-        cluster: A number per customer and data set; a customer's orders are drawn together.
-        stratum: The data set; each is drawn from by itself.
+        stratum: The data set of each customer; each is drawn from by itself.
     """
     generator = np.random.default_rng(seed)
-    codes, _ = pd.factorize(cluster)
-    first = pd.Series(stratum).groupby(codes).first().to_numpy()
-    members = [np.flatnonzero(first == one) for one in np.unique(first)]
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-    for _ in range(draws):
-        times = np.zeros(len(first))
+    members = [np.flatnonzero(stratum == one) for one in np.unique(stratum)]
+    times = np.zeros((len(stratum), draws))
+    for draw in range(draws):
         for group in members:
-            times[group] = generator.multinomial(len(group), np.full(len(group), 1 / len(group)))
-        weight = times[codes]
-        for name, method in methods.items():
-            rows[name].append(figures(method, is_fraud, weight))
-    return {name: pd.DataFrame(drawn) for name, drawn in rows.items()}
+            times[group, draw] = generator.multinomial(len(group), np.full(len(group), 1 / len(group)))
+    return times
 
 
 def interval(drawn: Sequence[float] | pd.Series) -> dict[str, float]:

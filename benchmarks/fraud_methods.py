@@ -158,13 +158,15 @@ def saved_cents(judged: Judged, method: str, policy: Policy | None = None, seed:
     Probabilities go through the default policy without its rules, within its reviewers' day; rules act by themselves.
     """
     from ml.fraud.decide import choose
-    from ml.fraud.rules import capped, matches
+    from ml.fraud.rules import RuleHistory, capped, matches, nanoseconds
 
     policy = policy or _policy()
     orders = judged.orders
     if method == RULES:
         said = matches(orders, policy.rules)
-        over = capped(orders, said, policy.rules, None)
+        times = nanoseconds(orders["attempted_at"])
+        sequence = np.lexsort((orders["order_id"].astype(str).to_numpy(), times))
+        over = capped(times, sequence, said, policy.rules, RuleHistory())
         action = np.zeros(len(orders), dtype=np.int64)
         for rule in policy.rules:
             asked = np.where(over[rule.name], ACTIONS.index(policy.below_decline), ACTIONS.index(rule.action))

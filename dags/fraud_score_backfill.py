@@ -4,7 +4,8 @@
 ## What
 Decides the orders of the day, and of the six days before it, that have no decision yet: scored by the champion,
 decided by the policy in force, explained, logged, with a case to review where the policy asks for one. An order that
-was decided keeps its decision. Then compares what was scored lately with what the champion was trained on (drift), and
+was decided keeps its decision. Feeds what the source delivered to the state of fraud features that the API decides by.
+Then compares what was scored lately with what the champion was trained on (drift), and
 scores whose labels have matured with what became known (performance).
 
 ## When and why then
@@ -14,7 +15,7 @@ decide, and the run is green with its tasks skipped; so it is while the history 
 
 ## Inputs and outputs
 In: the published marts, the champion, the policy and lists in force. Out: decisions, review cases, hits of rules, what
-policies in shadow would have done, a published version of `fraud_scores/`, monitor states.
+policies in shadow would have done, a published version of `fraud_scores/`, monitor states, events in the serving log.
 
 ## If it fails
 Orders wait for their decision and are decided by the next run, up to six days later. A feature that changed under the
@@ -58,6 +59,13 @@ def fraud_score_backfill() -> None:
 
         return run_step(monitoring.check_performance, partition_day(), monitoring.FRAUD)
 
+    @task
+    def feed_state() -> dict:
+        from ml.cli import fraud
+
+        return run_step(fraud.feed_state, partition_day())
+
+    feed_state()
     score_orders() >> [check_drift(), check_performance()]
 
 

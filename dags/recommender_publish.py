@@ -9,7 +9,8 @@ After each day of the features. It waits for nothing else: the champion is read 
 and whenever. Before the first champion there is nothing to publish, and the run is green with its task skipped.
 
 ## Inputs and outputs
-In: the published marts and features, the champion. Out: a published version of `recommendations/`.
+In: the published marts and features, the champion. Out: a published version of `recommendations/`, and in the online
+store the rows that requests are ranked by (docs/adr/0004-one-row-per-customer.md).
 
 ## If it fails
 The last published lists stay in use. A feature that changed under the champion refuses scoring until a retrain:

@@ -17,7 +17,17 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 PREFIX = "SHOPWRIGHT_"
 KEY_NAME = r"^[a-z][a-z0-9_.-]{0,39}$"
-KEY_GRANT = r"^[0-9a-f]{64}( [0-9a-f]{64})?( reviews:(read|write))+$"
+SCOPES = (
+    "decisions:write",  # have an attempt to pay decided
+    "decisions:read",  # see scores, hints and explanations
+    "recommendations:read",
+    "events:write",
+    "reviews:read",
+    "reviews:write",
+    "metrics:read",
+)
+_DIGEST = r"[0-9a-f]{64}(@\d{4}-\d{2}-\d{2})?"
+KEY_GRANT = rf"^{_DIGEST}( {_DIGEST})?( ({'|'.join(SCOPES)}))+$"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -103,7 +113,9 @@ class Settings(BaseSettings):
         0.007, gt=0, lt=0.2, description="Share of the orders that the simulation makes fraudulent."
     )
     state_url: SecretStr | None = Field(
-        None, description="Redis URL of the state store of fraud features; SQLite under the state folder when empty."
+        None,
+        description="Redis URL of the online store (state of fraud features, rows of customers); SQLite under the "
+        "state folder when empty.",
     )
 
     keep_versions: int = Field(5, ge=2, le=1000, description="Published versions kept for rollback.")
@@ -124,8 +136,29 @@ class Settings(BaseSettings):
     api_keys: dict[Annotated[str, Field(pattern=KEY_NAME)], Annotated[str, Field(pattern=KEY_GRANT)]] = Field(
         default_factory=dict,
         description="Who may use the API (a JSON object): name -> sha256 of the key in hexadecimal and its scopes, "
-        'such as "<64 digits> reviews:read reviews:write"; two digests while a key is replaced. A verdict is signed '
-        "with the name. Without keys, no API.",
+        'such as "<64 digits> reviews:read reviews:write"; two digests while a key is replaced, each with its last '
+        'day if it has one ("<64 digits>@2027-01-31"). A verdict is signed with the name. Without keys, no API.',
+    )
+    jwt_public_key: str | None = Field(
+        None, description="PEM of the key that signs the tokens (JWT) that the API takes beside keys; none: no tokens."
+    )
+    jwt_algorithm: Literal["ES256", "RS256", "EdDSA"] = Field("ES256", description="The one algorithm of its tokens.")
+    jwt_issuer: str | None = Field(None, description="Who issues them; required with a public key.")
+
+    serving_port: int = Field(8400, ge=0, le=65535, description="Port of the API on loopback; 0 takes a free port.")
+    serving_workers: int = Field(1, ge=1, le=64, description="Processes that answer on that port.")
+    deadline_ms: int = Field(100, ge=10, le=5000, description="Answers are there by then, degraded or not.")
+    key_requests_per_second: int = Field(
+        1000, ge=1, le=1_000_000, description="Requests of one key that are answered; more get 429."
+    )
+    customer_requests_per_minute: int = Field(
+        120, ge=1, le=100_000, description="Requests about one customer that are answered; more get 429."
+    )
+    explored_share: float = Field(
+        0.02, ge=0, le=0.5, description="Share of recommendation answers whose products are drawn, to learn from them."
+    )
+    static_products: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        (), max_length=100, description="Products recommended when nothing else can be (a JSON list of ids)."
     )
 
     @model_validator(mode="after")
@@ -134,6 +167,8 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}FILES_DIR is required when {PREFIX}SOURCE is 'files'")
         if self.source == "postgres" and self.source_url is None:
             raise ValueError(f"{PREFIX}SOURCE_URL is required when {PREFIX}SOURCE is 'postgres'")
+        if self.jwt_public_key is not None and self.jwt_issuer is None:
+            raise ValueError(f"{PREFIX}JWT_ISSUER is required when {PREFIX}JWT_PUBLIC_KEY is set")
         if not self.first_day <= self.bootstrap_day:
             raise ValueError(f"{PREFIX}BOOTSTRAP_DAY must not be before {PREFIX}FIRST_DAY")
         if self.last_day is not None and self.last_day < self.bootstrap_day:
@@ -159,6 +194,11 @@ class Settings(BaseSettings):
     @cached_property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    def event_horizon(self) -> datetime:
+        """The moment after which an event lies in the future: now, and for a replayed shop the end of its last day."""
+        now = wall_clock()
+        return now if self.last_day is None else min(now, self.day_start(self.last_day + timedelta(days=1)))
 
     def is_closed(self, day: date) -> bool:
         return f"{day:%m-%d}" in self.closed_days or WEEKDAYS[day.weekday()] in self.closed_days

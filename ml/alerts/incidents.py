@@ -37,7 +37,9 @@ KINDS = frozenset(
         "schema_changed",
         "scrub_failed",
         "selftest_failed",
+        "serving_refused",
         "stale_data",
+        "standin_active",
         "task_failed",
     }
 )

@@ -34,6 +34,8 @@ _COMMANDS = {
     "policy": "policy",
     "rules": "rules",
     "reviews": "reviews",
+    "serve": "serve",
+    "key": "keys",
     "decisions": "decisions",
     "promotions": "models",
     "rollback": "models",

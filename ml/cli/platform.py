@@ -44,7 +44,7 @@ def report_task_passed(dag_id: str, task_id: str, partition_key: str | None) -> 
 
 @click.command()
 def up() -> None:
-    """Start Airflow and MLflow, run the shop's lifecycle, and keep running (Ctrl-C ends everything)."""
+    """Start Airflow, MLflow and the API, run the shop's lifecycle, and keep running (Ctrl-C ends everything)."""
     settings = get_settings()
     _run(settings, settings.replay_days, stays=True)
 
@@ -85,6 +85,7 @@ def watch() -> None:
 
 
 def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
+    from ml.embedded.asking import Api, ask_api
     from ml.embedded.chain import StageFailed
     from ml.embedded.doctor import assert_fit, sole_owner
     from ml.embedded.lifecycle import run_lifecycle
@@ -98,16 +99,19 @@ def _run(settings: Settings, replay_days: int, *, stays: bool) -> None:
     assert_fit(settings)
     with sole_owner(Layout(settings.shop_dir)):
         try:
-            progress.line("starting Airflow and MLflow")
+            progress.line("starting Airflow, MLflow and the API")
             with running_stack(settings, progress.line) as stack:
                 operations = Operations.from_settings(settings)
                 progress.line(f"ready: {stack.ports.airflow_url}, log-in in {stack.layout.passwords}")
+                progress.line(f"the API: {stack.ports.serving_url}, key in {stack.layout.api_key}")
                 try:
                     run_lifecycle(stack, operations, replay_days, progress)
                 except StageFailed:
                     _tell_why(settings, operations)
                     raise
-                for line in summary_lines(stack, operations, progress.stages, stays=stays):
+                with progress.stage("ask the API as a shop would"):
+                    asked = list(ask_api(settings, Api(stack.ports.serving_url, stack.layout)))
+                for line in summary_lines(stack, operations, progress.stages, asked, stays=stays):
                     click.echo(line)
                 while stays:
                     stack.processes.assert_alive()

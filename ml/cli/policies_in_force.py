@@ -11,34 +11,29 @@ from ml.cli.policy_groups import with_groups
 from ml.fraud import rules
 from ml.fraud.decide import decide
 from ml.fraud.expression_values import Floats
-from ml.fraud.lists import LISTS, ListEntry
 from ml.fraud.policy import Policy
-from ml.fraud.policy_file import default_policy, read_policy
+from ml.fraud.policy_file import read_policy
+from ml.serving.fraud_parts import active_policy, lists_in_force
 from ml.settings import get_settings
 from ml.stores import policies
 from ml.stores.operations import Operations, incidents
 
+__all__ = [
+    "active_policy",
+    "decide_orders",
+    "lists_in_force",
+    "record_hits",
+    "shadow_policies",
+    "shop_days",
+    "tell_of_capped_rules",
+]
+
 _BREAKER = "circuit_breaker"
-
-
-def active_policy(operations: Operations) -> Policy:
-    """The policy that decides: the one made active, or the default of the project."""
-    stored = policies.stored_policies(operations, "active")
-    return _read(stored[0]) if stored else default_policy()
 
 
 def shadow_policies(operations: Operations) -> list[Policy]:
     """Policies that decide beside it, and nothing happens."""
     return [_read(row) for row in policies.stored_policies(operations, "shadow")]
-
-
-def lists_in_force(operations: Operations) -> list[ListEntry]:
-    """Entries that nobody removed; of which orders one that expires is still meant, `decide` says."""
-    known = {str(name): name for name in LISTS}
-    return [
-        ListEntry(known[row["list_name"]], row["entity"], row["value"], row["expires_at"])
-        for row in policies.stored_list_entries(operations)
-    ]
 
 
 def decide_orders(
@@ -78,11 +73,19 @@ def record_hits(operations: Operations, decided: pd.DataFrame, orders: pd.DataFr
     found = rules.hits(decided, orders, policy)
     new = policies.record_rule_hits(operations, found)
     if len(orders):
-        _tell_of_breakers(operations, found, policy, max(shop_days(orders)))
+        tell_of_capped_rules(operations, found, policy, max(shop_days(orders)))
     return new
 
 
-def _tell_of_breakers(operations: Operations, hits: pd.DataFrame, policy: Policy, partition: date) -> None:
+def tell_of_capped_rules(
+    operations: Operations, hits: pd.DataFrame, policy: Policy, partition: date, *, closes: bool = True
+) -> None:
+    """Open an incident for each rule whose circuit breaker opened.
+
+    Args:
+        hits: Of a day's orders, columns of the table of hits.
+        closes: Whether to close it for the others; not for hits of a few orders, which say nothing about the day.
+    """
     capped = hits[hits["is_capped"].astype(bool)].groupby("rule").size().to_dict()
     for rule in policy.rules:
         if rule.name not in capped:
@@ -102,7 +105,7 @@ def _tell_of_breakers(operations: Operations, hits: pd.DataFrame, policy: Policy
                 f"all if that is more. Policy {policy.version}; docs/runbooks/rule_capped.md."
             ),
         )
-    for incident in operations.rows(incidents, kind="rule_capped", state="open"):
+    for incident in operations.rows(incidents, kind="rule_capped", state="open") if closes else ():
         if incident["object"] not in capped:
             close_incident(
                 operations, kind="rule_capped", object=incident["object"], rule=_BREAKER, partition=partition

@@ -13,10 +13,10 @@ from typing import Any
 
 from ml.alerts.incidents import close_incident, open_incident
 from ml.evaluation.promotion import Rule, at_most, verdict
-from ml.outcomes import ToolFailed
+from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import Settings
 from ml.stores import registry
-from ml.stores.bundles import ModelBundle, product_dir
+from ml.stores.bundles import ModelBundle, load_bundle, product_dir
 from ml.stores.durable import write_durably
 from ml.stores.operations import Operations
 
@@ -36,6 +36,17 @@ def stored_challenge(settings: Settings, partition: date, bundle: ModelBundle) -
         return None
     stored: dict[str, Any] = json.loads(path.read_bytes())
     return stored if stored["challenger"] == bundle.version else None
+
+
+def challenger_before(settings: Settings, product: str, partition: date) -> ModelBundle | None:
+    """The challenger that a day's challenge was measured with before; None where there is none, or not any more."""
+    path = challenge_path(settings, product, partition)
+    if not path.exists():
+        return None
+    try:
+        return load_bundle(settings, product, json.loads(path.read_bytes())["challenger"])
+    except DataFailed:
+        return None
 
 
 def store_challenge(

@@ -1,7 +1,5 @@
-"""The review queue by hand, and the API that offers the same over HTTP."""
+"""The review queue by hand; `shopwright serve` offers the same over HTTP."""
 
-import json
-import re
 from datetime import timedelta
 
 import click
@@ -10,8 +8,7 @@ from ml.cli import case_pages
 from ml.cli.person import acting_person
 from ml.cli.tables import print_table
 from ml.serving.case_file import SIMULATED, case_file, verdict_moment
-from ml.serving.keys import key_digest, new_key
-from ml.settings import KEY_NAME, get_settings
+from ml.settings import get_settings
 from ml.stores import reviews as queue
 from ml.stores.operations import Operations
 
@@ -110,44 +107,3 @@ def release_case(order_id: str, by: str | None) -> None:
     except queue.CaseTaken as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{order_id}: back in the queue")
-
-
-@reviews.command("key")
-@click.argument("name")
-@click.option("--read-only", is_flag=True, help="The key may look at cases and not decide them.")
-def make_key(name: str, read_only: bool) -> None:
-    """Make an API key for NAME, who signs verdicts. It is shown once; only its sha256 is kept, where you put it."""
-
-    if re.fullmatch(KEY_NAME.strip("^$"), name) is None:
-        raise click.UsageError("NAME: expected up to 40 lower-case letters, digits and ._-, a letter first")
-    key = new_key()
-    grant = f"{key_digest(key)} reviews:read" + ("" if read_only else " reviews:write")
-    click.echo(f"the key, shown once: {key}")
-    click.echo(f"in SHOPWRIGHT_API_KEYS: {json.dumps({name: grant})}")
-
-
-@reviews.command("serve")
-@click.option("--port", default=8800, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
-def serve(port: int) -> None:
-    """Serve the API of the queue on loopback until it is interrupted. Put a proxy with TLS before it."""
-    import uvicorn
-
-    from ml.serving.reviews_api import create_app
-
-    app = create_app(get_settings())
-    click.echo(f"the review queue answers on http://127.0.0.1:{port}")
-    # uvicorn's own log repeats paths and the text of errors: what is told is what the app tells.
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=port,
-        http="h11",
-        h11_max_incomplete_event_size=8192,
-        limit_concurrency=32,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=5,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-    )

@@ -37,6 +37,7 @@ NEEDED_FOR = {
     "coupons": "nothing yet",
     "coupon_redemptions": "nothing yet",
     "interactions": "nothing yet",
+    "exposures": "nothing yet",
     "payments": "fraud",
     "chargebacks": "fraud",
     "refunds": "fraud",

@@ -1,5 +1,5 @@
-"""What the shop delivers, whole: the configured source, simulated payments where they are asked for, and the
-platform's own decisions and reviews, which flow back as tables of the contract."""
+"""What the shop delivers, whole: the configured source, simulated payments where they are asked for, what was posted
+while the shop was open, and the platform's own decisions and reviews, which flow back as tables of the contract."""
 
 from datetime import date, datetime
 from typing import Any, Protocol
@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import Table, select
 
+from ml.cli.joined_delivery import joined
+from ml.cli.posted_rows import POSTED_TABLES, PostedRows
 from ml.settings import Settings
 from ml.shop.contract import CONTRACT
 from ml.shop.delivery import Delivery
@@ -44,35 +46,43 @@ def open_shop(settings: Settings, operations: Operations) -> ComposedSource:
 
 
 class OwnRecordsSource:
-    """Everything that another source has, and the platform's own decisions where it has payments and no decisions.
+    """Everything that another source has, what was posted, and the platform's own decisions where there are payments
+    and the source has no decisions.
 
-    A decision is delivered with the shop day of `decided_at`.
+    A decision is delivered with the shop day of `decided_at`. What was posted stands beside what the source delivers;
+    of two rows with one key the newest `updated_at` counts, as everywhere.
     """
 
     def __init__(self, shop: ShopSource, settings: Settings, operations: Operations) -> None:
         self._shop = shop
         self._settings = settings
         self._operations = operations
+        self._posted = PostedRows(settings)
 
     @property
     def name(self) -> str:
         return self._shop.name
 
     def name_of(self, table: str) -> str:
-        if table in OWN_TABLES and table not in self._shop.tables():
+        if table in (*OWN_TABLES, *POSTED_TABLES) and table not in self._shop.tables():
             return _PLATFORM
         told: str = self._shop.name_of(table) if hasattr(self._shop, "name_of") else self._shop.name
         return told
 
     def tables(self) -> tuple[str, ...]:
         found = set(self._shop.tables())
+        found |= {table for table in POSTED_TABLES if table not in found and self._posted.has(table)}
         if "payments" in found:
             found |= set(OWN_TABLES)
         return tuple(table for table in CONTRACT if table in found)
 
     def read(self, table: str, first_day: date, end_day: date) -> Delivery:
         if self.name_of(table) != _PLATFORM:
-            return self._shop.read(table, first_day, end_day)
+            delivery = self._shop.read(table, first_day, end_day)
+            is_posted = table in POSTED_TABLES and self._posted.has(table)
+            return joined(delivery, self._posted.read(table, first_day, end_day)) if is_posted else delivery
+        if table in POSTED_TABLES:
+            return Delivery(table, self._posted.read(table, first_day, end_day), "typed")
         start, end = self._settings.day_start(first_day), self._settings.day_start(end_day)
         made = _decisions_made if table == "fraud_decisions" else _verdicts_given
         rows = made(self._operations, start, end)

@@ -2,10 +2,11 @@
 
 import configparser
 import io
+import json
 import os
 from typing import Any
 
-from ml.embedded.layout import AIRFLOW_USER, LOOPBACK, Layout, Ports, read_or_make_secrets
+from ml.embedded.layout import AIRFLOW_USER, LOOPBACK, Layout, Ports, api_key_grant, read_or_make_secrets
 from ml.settings import PREFIX, PROJECT_DIR, Settings
 from ml.stores.durable import write_durably
 
@@ -101,4 +102,6 @@ def child_environment(settings: Settings, layout: Layout, ports: Ports) -> dict[
         f"{PREFIX}STATE_DIR": str(settings.shop_dir.parent),
         f"{PREFIX}MLFLOW_TRACKING_URI": ports.mlflow_url,
         f"{PREFIX}AIRFLOW_API_URL": ports.airflow_url,
+        f"{PREFIX}SERVING_PORT": str(ports.serving),
+        f"{PREFIX}API_KEYS": json.dumps({**settings.api_keys, **api_key_grant(layout)}),
     }

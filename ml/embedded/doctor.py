@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ml.embedded.layout import Layout, is_free, read_ports
+from ml.embedded.layout import PORT_NAMES, Layout, is_free, read_ports
 from ml.embedded.processes import members, read_leaders
 from ml.monitoring.freshness import objectives
 from ml.outcomes import DataFailed, ToolFailed
@@ -148,10 +148,11 @@ def check_lock(settings: Settings) -> Finding:
 
 def check_ports(settings: Settings) -> Iterator[Finding]:
     recorded = read_ports(Layout(settings.shop_dir))
-    for name in ("airflow", "mlflow"):
+    for name in PORT_NAMES:
         port = getattr(settings, f"{name}_port")
         if port == 0:
-            before = f", {getattr(recorded, name)} the last time" if recorded else ""
+            last = getattr(recorded, name, 0)
+            before = f", {last} the last time" if last else ""
             yield Finding("port", f"{name}: a free one{before}")
         elif is_free(port):
             yield Finding("port", f"{name}: {port} is free")

@@ -8,11 +8,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ml.settings import PREFIX, Settings, SettingsError
+from ml.serving.keys import key_digest, new_key
+from ml.settings import PREFIX, SCOPES, Settings, SettingsError
 from ml.stores.durable import write_durably
 
 LOOPBACK = "127.0.0.1"
 AIRFLOW_USER = "admin"
+PORT_NAMES = ("airflow", "mlflow", "serving")
+API_KEY_NAME = "embedded"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Layout:
         return self.shop_dir / "run" / "database-is-ready"
 
     @property
+    def api_key(self) -> Path:
+        """The one key to the API that a start makes for whoever can read this file: mode 600."""
+        return self.shop_dir / "run" / "api-key"
+
+    @property
     def lock(self) -> Path:
         """Held by the one `up` of this state folder."""
         return self.shop_dir / "run" / "up.lock"
@@ -67,8 +75,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Ports:
+    """Attributes: serving is 0 in a record from before there was an API."""
+
     airflow: int
     mlflow: int
+    serving: int = 0
 
     @property
     def airflow_url(self) -> str:
@@ -77,6 +88,10 @@ class Ports:
     @property
     def mlflow_url(self) -> str:
         return f"http://{LOOPBACK}:{self.mlflow}"
+
+    @property
+    def serving_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.serving}"
 
 
 def is_free(port: int) -> bool:
@@ -98,7 +113,8 @@ def choose_ports(settings: Settings, layout: Layout) -> Ports:
     """
     recorded = read_ports(layout)
     chosen: dict[str, int] = {}
-    for name, wanted in (("airflow", settings.airflow_port), ("mlflow", settings.mlflow_port)):
+    for name in PORT_NAMES:
+        wanted = getattr(settings, f"{name}_port")
         if wanted == 0:
             before = getattr(recorded, name, 0)
             chosen[name] = before if before and is_free(before) else _any_free(set(chosen.values()))
@@ -134,6 +150,14 @@ def read_or_make_secrets(layout: Layout) -> dict[str, str]:
     made = _stored(layout.secrets, {"jwt": _token(), "api": _token(), "fernet": _fernet_key()})
     made["password"] = _stored(layout.passwords, {AIRFLOW_USER: _token()})[AIRFLOW_USER]
     return made
+
+
+def api_key_grant(layout: Layout) -> dict[str, str]:
+    """The embedded key's entry in `SHOPWRIGHT_API_KEYS`: its digest and every scope. The key is made once and kept."""
+    if not layout.api_key.exists():
+        write_durably(layout.api_key, f"{new_key()}\n".encode())
+    digest = key_digest(layout.api_key.read_text().strip())
+    return {API_KEY_NAME: " ".join((digest, *SCOPES))}
 
 
 def _stored(path: Path, fresh: dict[str, str]) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""Starting the one-machine profile: database, scheduler, DAG processor, API server, MLflow, watch."""
+"""Starting the one-machine profile: database, scheduler, DAG processor, API server, MLflow, watch; and the API."""
 
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +34,9 @@ ONE_SLOT_POOLS = ("warehouse", "feature_store")
 """Pools that the DAGs name: each guards a file with one writer."""
 
 _READY_SECONDS = 240.0
+_API_SECONDS = 90.0
 _POLL_SECONDS = 1.0
+_ASK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[St
         processes.start("api-server", _airflow("api-server"))
         processes.start("mlflow", mlflow_arguments(layout, ports))
         processes.start("dag-processor", _airflow("dag-processor"))
+        # Both are there from the first minute: without a model and lists, the API answers by its ladder.
+        processes.start("serving", shopwright_arguments("serve"))
+        processes.start("follow", shopwright_arguments("fraud", "follow"))
         _await_ready(stack)
+        _await_api(stack)
         for pool in ONE_SLOT_POOLS:
             stack.airflow.make_pool(pool, slots=1)
         processes.start("watch", shopwright_arguments("watch"), shows_output=True, outlives_us=True)
@@ -111,3 +119,17 @@ def _await_ready(stack: Stack) -> None:
             return
         time.sleep(_POLL_SECONDS)
     raise ToolFailed(f"Airflow was not ready after {_READY_SECONDS:.0f} s; its output is in {stack.layout.logs}")
+
+
+def _await_api(stack: Stack) -> None:
+    deadline = time.monotonic() + _API_SECONDS
+    while time.monotonic() < deadline:
+        stack.processes.assert_alive()
+        try:
+            with urllib.request.urlopen(f"{stack.ports.serving_url}/healthz", timeout=_ASK_SECONDS):  # noqa: S310 - ours
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(_POLL_SECONDS)
+    raise ToolFailed(
+        f"the API did not answer after {_API_SECONDS:.0f} s; its output is in {stack.processes.log_of('serving')}"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from ml.embedded.asking import Asked
 from ml.embedded.landmarks import FRAUD, PRODUCT
 from ml.embedded.stack import Stack
 from ml.monitoring.staleness import stale_marks
@@ -22,12 +23,18 @@ _METRICS = {
 
 
 def summary_lines(
-    stack: Stack, operations: Operations, stages: Sequence[tuple[str, float]], *, stays: bool
+    stack: Stack,
+    operations: Operations,
+    stages: Sequence[tuple[str, float]],
+    asked: Sequence[Asked] = (),
+    *,
+    stays: bool,
 ) -> Iterator[str]:
     """The summary, line by line.
 
     Args:
-        stays: Airflow and MLflow go on running, so that their pages can be looked at.
+        asked: What the API answered at the end.
+        stays: Airflow, MLflow and the API go on running, so that they can be looked at and asked.
     """
     settings = stack.settings
     yield ""
@@ -39,6 +46,7 @@ def summary_lines(
     yield from _promotion(operations, PRODUCT)
     yield from _promotion(operations, FRAUD)
     yield from _fraud(settings, operations)
+    yield from _asked(asked)
     yield from _monitors(operations)
     yield from _incidents(operations)
     yield from _times(stages)
@@ -119,6 +127,16 @@ def _fraud(settings: Settings, operations: Operations) -> Iterator[str]:
     yield f"  {waiting:,} cases wait for review"
 
 
+def _asked(asked: Sequence[Asked]) -> Iterator[str]:
+    if asked:
+        yield "Asked of the API"
+    for one in asked:
+        answer = one.answer
+        given = answer.get("action") or ", ".join(str(item["product_id"]) for item in answer["items"])
+        step = f"step {answer['step']}{', degraded' if answer['degraded'] else ''}"
+        yield f"  {one.what:<18} {given} ({step}; {one.milliseconds:.0f} ms; {answer['model_version'] or 'no model'})"
+
+
 def _monitors(operations: Operations) -> Iterator[str]:
     states = operations.rows(monitor_states)
     yield "Monitoring (newest day of each)"
@@ -154,8 +172,9 @@ def _pages(stack: Stack, stays: bool) -> Iterator[str]:
     if stays:
         yield f"  Airflow            {stack.ports.airflow_url}  user admin, password in {stack.layout.passwords}"
         yield f"  MLflow             {stack.ports.mlflow_url}/#/experiments"
+        yield f'  API                {stack.ports.serving_url}  key in {stack.layout.api_key}; README, "Ask it"'
     else:
-        yield "  Airflow, MLflow    ended; `make up` goes on from here and keeps them running"
+        yield "  All servers        ended; `make up` goes on from here and keeps them running"
     yield "  One page of all    shopwright report status"
     yield "  Drift report       shopwright report drift [--product fraud]"
     yield "  Verdicts and rows  shopwright gates [--html], shopwright quarantine list"

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ml.evaluation.bootstrap import Interval, resampled
 from ml.evaluation.classification_metrics import Ranking
+from ml.evaluation.explanation_budget import BUDGET_MS
 from ml.evaluation.promotion import Rule, Status, above, at_least, at_most
 
 Floats = npt.NDArray[np.float64]
@@ -30,6 +31,7 @@ class PromotionConfig:
         saved_margin: Share of what the opponent's decisions save that the challenger's may save less.
         expected_ratio: Frauds over the sum of the probabilities may lie between the inverse of this and this.
         max_leaves: Of all trees together, which bounds the time to explain an order exactly.
+        max_explanation_ms: Exact contributions of one order, on one thread.
     """
 
     min_frauds: int = 20
@@ -37,6 +39,7 @@ class PromotionConfig:
     saved_margin: float = 0.05
     expected_ratio: float = 2.0
     max_leaves: int = 12_000
+    max_explanation_ms: float = BUDGET_MS
     draws: int = 500
     seed: int = 20171119
 
@@ -50,12 +53,14 @@ class Contender:
         per_order: order_id, customer_id (null: one of its own), is_fraud, weight, probability (NaN: looked at last),
             saved_cents (against approving every order, by the policy in force).
         leaves: Of all trees; 0 for a baseline.
+        explanation_ms: What it costs to explain one order; None: not measured.
     """
 
     name: str
     kind: str
     per_order: pd.DataFrame
     leaves: int = 0
+    explanation_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Challenge:
     frauds_over_expected: float
     leaves: int
     gaps: tuple[Mapping[str, Any], ...]
+    explanation_ms: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "gaps": [dict(gap) for gap in self.gaps]}
@@ -116,6 +122,7 @@ def measure_challenge(
         frauds_over_expected=frauds / expected if expected > 0 else float("inf"),
         leaves=challenger.leaves,
         gaps=tuple(gaps),
+        explanation_ms=challenger.explanation_ms,
     )
 
 
@@ -148,6 +155,7 @@ def judge_challenge(challenge: Challenge, config: PromotionConfig) -> list[Rule]
         at_least("frauds_over_expected_low", challenge.frauds_over_expected, 1 / config.expected_ratio),
         at_most("frauds_over_expected_high", challenge.frauds_over_expected, config.expected_ratio),
         at_most("model_leaves", challenge.leaves, config.max_leaves),
+        at_most("explanation_ms", challenge.explanation_ms, config.max_explanation_ms),
         *(_of_gap(gap) for gap in challenge.gaps if gap["is_gated"] and gap["verdict"] != "too_small"),
     ]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ml.evaluation.bootstrap import Interval, paired_difference
+from ml.evaluation.explanation_budget import BUDGET_MS
 from ml.evaluation.ranking_metrics import Judged
 
 Status = Literal["passed", "failed", "unknown"]
@@ -29,6 +30,7 @@ class PromotionConfig:
         recall_margin: What Recall@10 may lose at worst.
         coverage_ratio: Smallest coverage relative to the opponent's.
         max_leaves: trees * 2^depth, which bounds the time to explain a row exactly.
+        max_explanation_ms: Exact contributions of the ten products shown, on one thread.
         group_gap_margin: How much a gap between customer groups may grow over the opponent's.
         min_group_customers: A smaller group is not compared.
     """
@@ -38,6 +40,7 @@ class PromotionConfig:
     recall_margin: float = 0.002
     coverage_ratio: float = 0.5
     max_leaves: int = 2400
+    max_explanation_ms: float = BUDGET_MS
     group_gap_margin: float = 0.03
     min_group_customers: int = 50
     draws: int = 2000
@@ -89,12 +92,14 @@ class Contender:
     Attributes:
         kind: "baseline" or "ranker".
         leaves: trees * 2^depth; 0 for a baseline.
+        explanation_ms: What it costs to explain the ten products shown; None: not measured.
     """
 
     name: str
     kind: str
     judged: Judged
     leaves: int = 0
+    explanation_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ class Challenge:
     opponent_coverage: float
     leaves: int
     gap_growth: dict[str, float]
+    explanation_ms: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -161,6 +167,7 @@ def measure_challenge(
         opponent_coverage=theirs.coverage,
         leaves=challenger.leaves,
         gap_growth=_gap_growth(ours, theirs, groups, config),
+        explanation_ms=challenger.explanation_ms,
     )
 
 
@@ -206,6 +213,7 @@ def judge_challenge(challenge: Challenge, config: PromotionConfig) -> list[Rule]
         at_least("recall_at_10_gain_low", challenge.recall_gain.low, -config.recall_margin),
         at_least("coverage_over_champion", ratio, config.coverage_ratio),
         at_most("model_leaves", challenge.leaves, config.max_leaves),
+        at_most("explanation_ms", challenge.explanation_ms, config.max_explanation_ms),
         *(
             at_most(f"ndcg_at_10_gap_growth_{attribute}", growth, config.group_gap_margin)
             for attribute, growth in sorted(challenge.gap_growth.items())

@@ -14,7 +14,7 @@ from ml.fraud.config import FraudConfig
 from ml.fraud.features import signs
 from ml.fraud.inputs import Bounds, Values, input_values, learn_bounds, unusable_features
 from ml.fraud.line import Line, fit_line
-from ml.fraud.protocols import BIAS, FraudScorer
+from ml.fraud.protocols import BIAS, FraudScorer, Judged
 from ml.outcomes import DataFailed
 
 Floats = npt.NDArray[np.float64]
@@ -33,15 +33,21 @@ class RatesBaseline:
     kind: Literal["baseline"] = "baseline"
 
     def probabilities(self, rows: pd.DataFrame) -> Floats:
-        values = input_values(rows, self.features)
+        return self.scored(input_values(rows, self.features))
+
+    def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
+        shares = self.judged(input_values(rows, self.features)).shares
+        return pd.DataFrame(shares, columns=[*self.features, BIAS], index=rows.index)
+
+    def scored(self, values: Values) -> Floats:
         scored = self.calibration.probabilities(_sums(values))
         return np.where(self.bounds.faulty(values) == "", scored, np.nan)
 
-    def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
-        values = input_values(rows, self.features).astype(np.float64)
-        shares = np.where(np.isfinite(values), values, 0.0) * self.calibration.slope
-        bias = np.full((len(rows), 1), self.calibration.intercept)
-        return pd.DataFrame(np.hstack([shares, bias]), columns=[*self.features, BIAS], index=rows.index)
+    def judged(self, values: Values) -> Judged:
+        wide = values.astype(np.float64)
+        shares = np.where(np.isfinite(wide), wide, 0.0) * self.calibration.slope
+        bias = np.full((len(values), 1), self.calibration.intercept)
+        return Judged(self.scored(values), np.hstack([shares, bias]), self.bounds.faulty(values))
 
     def faults(self, rows: pd.DataFrame) -> "pd.Series[str]":
         return pd.Series(self.bounds.faulty(input_values(rows, self.features)), index=rows.index, dtype=object)
@@ -66,14 +72,20 @@ class LogisticBaseline:
     kind: Literal["baseline"] = "baseline"
 
     def probabilities(self, rows: pd.DataFrame) -> Floats:
-        values = input_values(rows, self.features)
+        return self.scored(input_values(rows, self.features))
+
+    def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
+        shares = self.judged(input_values(rows, self.features)).shares
+        return pd.DataFrame(shares, columns=[*self.features, BIAS], index=rows.index)
+
+    def scored(self, values: Values) -> Floats:
         scored = self.calibration.probabilities(self.line.margins(values))
         return np.where(self.bounds.faulty(values) == "", scored, np.nan)
 
-    def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
-        shares = self.line.shares(input_values(rows, self.features)) * self.calibration.slope
-        bias = np.full((len(rows), 1), self.calibration.slope * self.line.intercept + self.calibration.intercept)
-        return pd.DataFrame(np.hstack([shares, bias]), columns=[*self.features, BIAS], index=rows.index)
+    def judged(self, values: Values) -> Judged:
+        shares = self.line.shares(values) * self.calibration.slope
+        bias = np.full((len(values), 1), self.calibration.slope * self.line.intercept + self.calibration.intercept)
+        return Judged(self.scored(values), np.hstack([shares, bias]), self.bounds.faulty(values))
 
     def faults(self, rows: pd.DataFrame) -> "pd.Series[str]":
         return pd.Series(self.bounds.faulty(input_values(rows, self.features)), index=rows.index, dtype=object)

@@ -79,6 +79,23 @@ class OrderEvent:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """An attempt to pay that a decision is asked for, as it was posted.
+
+    Attributes:
+        event: What is counted of it. Without an outcome it counts as failed, until its payment tells otherwise.
+        account_created_at: Microseconds since 1970, UTC; None where the shop does not say.
+        currency: The shop's settlement currency.
+        outcome: One of `OUTCOMES`; None while the payment has none, which is the usual case.
+    """
+
+    event: OrderEvent
+    account_created_at: int | None
+    currency: str
+    outcome: str | None
+
+
+@dataclass(frozen=True)
 class LabelEvent:
     """Something that says whether an order was fraud.
 
@@ -113,7 +130,29 @@ def parse_event(body: str | bytes, now: datetime | None, currency: str) -> Order
     known = _PAYMENT_FIELDS if kind == PAYMENT else _LABEL_FIELDS
     if not known.issuperset(raw):
         raise EventRefused("", "unknown_field", f"only {', '.join(sorted(known))}")  # a field's name may be a value too
-    return _read_payment(raw, now, currency) if kind == PAYMENT else _read_label(raw, now)
+    if kind == LABEL:
+        return _read_label(raw, now)
+    return _read_attempt(raw, now, currency, needs_outcome=True).event
+
+
+def parse_attempt(raw: Mapping[str, Any], now: datetime | None, currency: str) -> Attempt:
+    """Read an attempt to pay: the fields of a payment, of which `type` and `outcome` may be absent.
+
+    Args:
+        raw: One JSON object, already read; nothing is taken on trust but that its keys are text.
+        now, currency: As for `parse_event`.
+
+    Raises:
+        EventRefused: A field breaks a rule. The message names the field, never a value.
+    """
+    if raw.get("type", PAYMENT) != PAYMENT:
+        raise EventRefused("type", "not_allowed", PAYMENT)
+    if not _PAYMENT_FIELDS.issuperset(raw):
+        raise EventRefused("", "unknown_field", f"only {', '.join(sorted(_PAYMENT_FIELDS))}")
+    attempt = _read_attempt(raw, now, currency, needs_outcome=False)
+    if attempt.event.amount_cents == 0:  # a shop's past may hold such payments; there is nothing in it to decide
+        raise EventRefused("amount_cents", "zero", "at least 1")
+    return attempt
 
 
 def _read_object(body: str | bytes) -> dict[str, Any]:
@@ -139,10 +178,27 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _read_payment(raw: Mapping[str, Any], now: datetime | None, currency: str) -> OrderEvent:
+def _read_attempt(raw: Mapping[str, Any], now: datetime | None, currency: str, *, needs_outcome: bool) -> Attempt:
     attempted_at = _moment(raw, "attempted_at", now)
-    if raw.get("account_created_at") is not None:
-        _moment(raw, "account_created_at", now)
+    created_at = None if raw.get("account_created_at") is None else _moment(raw, "account_created_at", now)
+    amount = _amount(raw)
+    if _text(raw, "currency", is_required=True) != currency:
+        raise EventRefused("currency", "not_allowed", "the shop's settlement currency")
+    outcome = _text(raw, "outcome", is_required=needs_outcome)
+    if outcome is not None and outcome not in OUTCOMES:
+        raise EventRefused("outcome", "not_allowed", ", ".join(OUTCOMES))
+    event = OrderEvent(
+        order_id=_text(raw, "order_id", is_required=True) or "",
+        attempted_at=attempted_at,
+        values={column: _text(raw, column) for column in TEXT_COLUMNS},
+        payment_id=_text(raw, "payment_id", is_required=True) or "",
+        amount_cents=amount,
+        is_failed=outcome != "approved",
+    )
+    return Attempt(event, created_at, currency, outcome)
+
+
+def _amount(raw: Mapping[str, Any]) -> int:
     amount = raw.get("amount_cents")
     _refuse_missing("amount_cents", amount)
     if isinstance(amount, float) and not math.isfinite(amount):
@@ -153,19 +209,7 @@ def _read_payment(raw: Mapping[str, Any], now: datetime | None, currency: str) -
         raise EventRefused("amount_cents", "negative", "at least 0")
     if amount > LARGEST_AMOUNT_CENTS:
         raise EventRefused("amount_cents", "too_large", f"at most {LARGEST_AMOUNT_CENTS}")
-    if _text(raw, "currency", is_required=True) != currency:
-        raise EventRefused("currency", "not_allowed", "the shop's settlement currency")
-    outcome = _text(raw, "outcome", is_required=True)
-    if outcome not in OUTCOMES:
-        raise EventRefused("outcome", "not_allowed", ", ".join(OUTCOMES))
-    return OrderEvent(
-        order_id=_text(raw, "order_id", is_required=True) or "",
-        attempted_at=attempted_at,
-        values={column: _text(raw, column) for column in TEXT_COLUMNS},
-        payment_id=_text(raw, "payment_id", is_required=True) or "",
-        amount_cents=amount,
-        is_failed=outcome != "approved",
-    )
+    return amount
 
 
 def _read_label(raw: Mapping[str, Any], now: datetime | None) -> LabelEvent:

@@ -55,7 +55,7 @@ class ExpressionRefused(ValueError):
     """The text is no expression. The message names the position (from 1) and what is allowed, never a literal."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expression:
     """An expression that was read: its text, its tree, and the fields that it asks for."""
 

@@ -4,8 +4,10 @@ Missing is NaN in arrays of numbers and truths, None among texts and for one ord
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -25,146 +27,195 @@ from ml.fraud.expression_nodes import (
     Not,
     Within,
 )
+from ml.fraud.order_table import Orders, OrderTable, order_table
 
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 
-def truths(expression: Expression, orders: pd.DataFrame) -> Floats:
+def truths(expression: Expression, orders: Orders) -> Floats:
     """What the condition says of each order: 1.0, 0.0, or NaN where a missing value leaves it open.
 
-    A field that the frame has no column of is missing everywhere. Shape: (len(orders),).
+    A field that the orders have no column of is missing everywhere. Shape: (n,).
     """
+    table = order_table(orders)
+    if table.n == 1:  # arrays of one are slower than their value by far
+        said = compiled(expression)(table)
+        return np.array([np.nan if said is None else float(said)])
     with np.errstate(all="ignore"):
-        return np.asarray(_values(expression.root, orders), dtype=np.float64)
+        return np.broadcast_to(np.asarray(_values(expression.root, table), dtype=np.float64), (table.n,))
 
 
 def truth(expression: Expression, order: Mapping[str, Any]) -> bool | None:
     """What the condition says of one order; None where a missing value leaves it open."""
-    said = _value(expression.root, order)
-    assert said is None or isinstance(said, bool), f"a condition gave {type(said).__name__}"
+    return compiled(expression)(_Held(order))
+
+
+def _values(node: Node, table: OrderTable) -> Values:
+    """Of each order; of what is the same for all, one value."""
+    match node:
+        case Literally(value=value, kind=kind):
+            return np.array(value, dtype=object if kind == "text" else np.float64)
+        case Field(name=name, kind=kind):
+            return table.texts(name) if kind == "text" else table.numbers(name)
+        case Negated(of=of):
+            return np.asarray(-_values(of, table))
+        case Arithmetic(sign=sign, left=left, right=right):
+            computed = _SIGNS[sign](_values(left, table), _values(right, table))
+            return np.where(np.isfinite(computed), computed, np.nan)
+        case Compared(sign=sign, left=left, right=right):
+            return _comparison(sign, left, right, table)
+        case Within(of=of, values=values):
+            asked = _values(of, table)
+            found = np.isin(asked.astype(object), np.array(values, dtype=object)).astype(np.float64)
+            return np.where(_is_missing(asked, of.kind), np.nan, found)
+        case Missing(of=of):
+            return _is_missing(_values(of, table), of.kind).astype(np.float64)
+        case Not(of=of):
+            return 1.0 - _values(of, table)
+        case Logic(word=word, parts=parts):
+            return _joined(word, [_values(part, table) for part in parts])
+
+
+_SIGNS: Mapping[str, Any] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide,
+    "==": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal,
+}  # fmt: skip
+
+
+def _joined(word: str, said: Sequence[Values]) -> Values:
+    """The least truth decides an `and`, the greatest an `or`; beside a deciding one, missing does not matter."""
+    least_or_most, fewest = (np.minimum, np.fmin) if word == "and" else (np.maximum, np.fmax)
+    deciding = 0.0 if word == "and" else 1.0
+    joined: Values = said[0]
+    known: Values = said[0]
+    for one in said[1:]:
+        joined, known = least_or_most(joined, one), fewest(known, one)
+    return np.where(known == deciding, deciding, joined)
+
+
+def _comparison(sign: str, left: Node, right: Node, table: OrderTable) -> Values:
+    first, second = _values(left, table), _values(right, table)
+    said: Values = _SIGNS[sign](first, second).astype(np.float64)
+    for node, values in ((left, first), (right, second)):
+        if not isinstance(node, Literally):
+            said = np.where(_is_missing(values, node.kind), np.nan, said)
     return said
 
 
-def _values(node: Node, orders: pd.DataFrame) -> Values:
-    match node:
-        case Literally(value=value, kind=kind):
-            return np.full(len(orders), value, dtype=object if kind == "text" else np.float64)
-        case Field(name=name, kind=kind):
-            return _column(orders, name, kind)
-        case Negated(of=of):
-            return -_values(of, orders)
-        case Arithmetic(sign=sign, left=left, right=right):
-            return _computed(sign, _values(left, orders), _values(right, orders))
-        case Compared(sign=sign, left=left, right=right):
-            return _comparison(sign, _values(left, orders), _values(right, orders))
-        case Within(of=of, values=values):
-            asked = _values(of, orders)
-            found = np.isin(asked.astype(object), np.array(values, dtype=object)).astype(np.float64)
-            return _known(found, _is_missing(asked))
-        case Missing(of=of):
-            return _is_missing(_values(of, orders)).astype(np.float64)
-        case Not(of=of):
-            return 1.0 - _values(of, orders)
-        case Logic(word=word, parts=parts):
-            # The least truth decides an `and`, the greatest an `or`; beside a deciding one, missing does not matter.
-            said = np.stack([_values(part, orders) for part in parts])
-            deciding = 0.0 if word == "and" else 1.0
-            joined = said.min(axis=0) if word == "and" else said.max(axis=0)
-            return np.where((said == deciding).any(axis=0), deciding, joined)
+def _is_missing(values: Values, kind: Kind) -> npt.NDArray[np.bool_]:
+    missing: Any = values == np.array(None) if kind == "text" else np.isnan(values)
+    return np.asarray(missing, dtype=np.bool_)
 
 
-def _column(orders: pd.DataFrame, name: str, kind: Kind) -> Values:
-    if name not in orders.columns:
-        return np.full(len(orders), None if kind == "text" else np.nan, dtype=object if kind == "text" else np.float64)
-    column = orders[name]
-    if kind == "text":
-        texts = column.astype(object).map(str, na_action="ignore")
-        return np.asarray(texts.where(column.notna(), None).to_numpy(dtype=object))
-    if kind == "truth":
-        column = column.astype("boolean").astype("Float64")
-    numbers = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+Value = float | str | bool | None
 
 
-def _computed(sign: str, left: Values, right: Values) -> Values:
-    computed = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[sign](left, right)
-    return np.where(np.isfinite(computed), computed, np.nan)
+class OneOrder(Protocol):
+    def value(self, name: str, kind: Kind) -> Value:
+        """Of a field; None where it is missing, or a number that is not finite."""
+        ...
 
 
-def _comparison(sign: str, left: Values, right: Values) -> Values:
-    compare: Any = {
-        "==": np.equal,
-        "!=": np.not_equal,
-        "<": np.less,
-        "<=": np.less_equal,
-        ">": np.greater,
-        ">=": np.greater_equal,
-    }[sign]
-    return _known(compare(left, right).astype(np.float64), _is_missing(left) | _is_missing(right))
+def compiled(expression: Expression) -> Callable[[OneOrder], bool | None]:
+    """The condition as a function of one order; made once for each expression."""
+    known = _COMPILED.get(expression)
+    if known is None:
+        known = _COMPILED[expression] = _one(expression.root)
+    return known
 
 
-def _is_missing(values: Values) -> npt.NDArray[np.bool_]:
-    return np.asarray(pd.isna(values), dtype=np.bool_)
+_COMPILED: WeakKeyDictionary[Expression, Callable[[OneOrder], Any]] = WeakKeyDictionary()
 
 
-def _known(said: Values, missing: npt.NDArray[np.bool_]) -> Values:
-    return np.where(missing, np.nan, said)
+class _Held:
+    """An order that is a mapping."""
+
+    def __init__(self, order: Mapping[str, Any]) -> None:
+        self._order = order
+
+    def value(self, name: str, kind: Kind) -> Value:
+        held = self._order.get(name)
+        if pd.isna(held):
+            return None
+        if kind == "text":
+            return str(held)
+        if kind == "truth":
+            return bool(held)
+        number = float(held)
+        return number if math.isfinite(number) else None
 
 
-def _value(node: Node, order: Mapping[str, Any]) -> float | str | bool | None:
+def _one(node: Node) -> Callable[[OneOrder], Any]:
     match node:
         case Literally(value=value):
-            return value
+            return lambda _order: value
         case Field(name=name, kind=kind):
-            return _held(order.get(name), kind)
+            return lambda order: order.value(name, kind)
         case Negated(of=of):
-            number = _value(of, order)
-            return None if number is None else -number  # type: ignore[operator]  # kinds were checked on reading
+            asked = _one(of)
+            return lambda order: None if (number := asked(order)) is None else -number
         case Arithmetic(sign=sign, left=left, right=right):
-            return _computed_one(sign, _value(left, order), _value(right, order))
+            return _computed_one(sign, _one(left), _one(right))
         case Compared(sign=sign, left=left, right=right):
-            return _comparison_one(sign, _value(left, order), _value(right, order))
+            return _comparison_one(_COMPARISONS[sign], _one(left), _one(right))
         case Within(of=of, values=values):
-            asked = _value(of, order)
-            return None if asked is None else asked in values
+            asked, among = _one(of), frozenset(values)
+            return lambda order: None if (value := asked(order)) is None else value in among
         case Missing(of=of):
-            return _value(of, order) is None
+            asked = _one(of)
+            return lambda order: asked(order) is None
         case Not(of=of):
-            said = _value(of, order)
-            return None if said is None else not said
+            asked = _one(of)
+            return lambda order: None if (said := asked(order)) is None else not said
         case Logic(word=word, parts=parts):
-            said_of = [_value(part, order) for part in parts]
-            deciding = word == "or"
-            if deciding in said_of:
+            return _logic_one(word == "or", [_one(part) for part in parts])
+
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv,
+}  # fmt: skip
+
+
+def _computed_one(
+    sign: str, left: Callable[[OneOrder], Any], right: Callable[[OneOrder], Any]
+) -> Callable[[OneOrder], float | None]:
+    compute = _ARITHMETIC[sign]
+
+    def computed(order: OneOrder) -> float | None:
+        first, second = left(order), right(order)
+        if first is None or second is None or (sign == "/" and second == 0.0):
+            return None
+        value = compute(first, second)
+        return float(value) if math.isfinite(value) else None
+
+    return computed
+
+
+def _comparison_one(
+    compare: Callable[[Any, Any], bool], left: Callable[[OneOrder], Any], right: Callable[[OneOrder], Any]
+) -> Callable[[OneOrder], bool | None]:
+    def compared(order: OneOrder) -> bool | None:
+        first, second = left(order), right(order)
+        return None if first is None or second is None else compare(first, second)
+
+    return compared
+
+
+def _logic_one(
+    deciding: bool,
+    parts: Sequence[Callable[[OneOrder], bool | None]],
+) -> Callable[[OneOrder], bool | None]:
+    def joined(order: OneOrder) -> bool | None:
+        is_open = False
+        for part in parts:
+            said = part(order)
+            if said is deciding:
                 return deciding
-            return None if None in said_of else not deciding
+            is_open = is_open or said is None
+        return None if is_open else not deciding
 
-
-def _held(value: Any, kind: Kind) -> float | str | bool | None:
-    if pd.isna(value):
-        return None
-    if kind == "text":
-        return str(value)
-    if kind == "truth":
-        return bool(value)
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
-def _computed_one(sign: str, left: Any, right: Any) -> float | None:
-    if left is None or right is None:
-        return None
-    if sign == "/":
-        computed = left / right if right != 0.0 else math.inf
-    else:
-        computed = {"+": left + right, "-": left - right, "*": left * right}[sign]
-    return float(computed) if math.isfinite(computed) else None
-
-
-def _comparison_one(sign: str, left: Any, right: Any) -> bool | None:
-    if left is None or right is None:
-        return None
-    if sign in ("==", "!="):
-        return bool((left == right) == (sign == "=="))
-    return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[sign])
+    return joined

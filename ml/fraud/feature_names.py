@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ml.fraud.declaration import EVER, declaration
-from ml.fraud.features import derived_from
+from ml.fraud.derived import derived_from
 
 SHOP = "shop"
 OTHER = "other"

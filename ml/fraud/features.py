@@ -4,42 +4,91 @@ What follows from the row is computed here for batch and online alike, so it can
 float32; missing is NaN. A column that a shop does not have is all missing, and training leaves it out.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.fraud.declaration import EVER, Declaration, declaration
-
-Values = npt.NDArray[np.float32]
-Computed = npt.NDArray[np.floating[Any]]
-Columns = Mapping[str, Values]
+from ml.fraud.declaration import EVER, declaration
+from ml.fraud.derived import SHOP_RATE, Derived, Form, Values, derived_from
 
 # Columns of the order itself that go in as they are.
 ORDER_FEATURES = ("hour_of_day", "day_of_week", "account_age_days", "is_billing_shipping_same")
 CHANNEL_CODES: Mapping[str, int] = {"web": 0, "app": 1, "store": 2, "phone": 3}
 OTHER_CHANNEL = 4
-# The whole shop's rate tells the time rather than the order; it only enters the rates over it.
-_SHOP_RATE = f"fraud_rate_shop_{EVER}"
+_ROWS_AT_ONCE = 8192  # keeps what is computed within the processor's cache
 
 
-@dataclass(frozen=True)
-class Derived:
-    """An input computed from columns of the same row."""
+class InputPlan:
+    """How a row of columns becomes the model's inputs; made once, used for any number of rows.
 
-    name: str
-    inputs: tuple[str, ...]
-    compute: Callable[[Columns], Computed]
+    Attributes:
+        columns: What is read of a row, in order: numbers of `ORDER_FEATURES`, counted features, amount_cents, channel.
+        features: The inputs, in order.
+    """
+
+    def __init__(self, columns: Sequence[str], features: Sequence[str]) -> None:
+        self.columns, self.features = tuple(columns), tuple(features)
+        place = {name: at for at, name in enumerate(self.columns)}
+        derived = {one.name: one for one in _derived()}
+        plain = [(at, place[name]) for at, name in enumerate(self.features) if name not in derived]
+        self._plain_to = np.array([to for to, _ in plain], dtype=np.intp)
+        self._plain_from = np.array([at for _, at in plain], dtype=np.intp)
+        groups: dict[tuple[str, ...], list[tuple[int, Derived]]] = {}
+        for at, name in enumerate(self.features):
+            if name in derived:
+                form = derived[name].form
+                groups.setdefault((form.name, name) if form.is_many else (form.name,), []).append((at, derived[name]))
+        self._groups = [_group(members, place) for members in groups.values()]
+
+    def compute(self, raw: Values) -> Values:
+        """The inputs of rows.
+
+        Args:
+            raw: rows x `columns`, as `numbers` gives them.
+
+        Returns:
+            rows x `features`, contiguous.
+        """
+        inputs = np.empty((len(raw), len(self.features)), dtype=np.float32)
+        with np.errstate(all="ignore"):
+            for start in range(0, len(raw), _ROWS_AT_ONCE):
+                some, into = raw[start : start + _ROWS_AT_ONCE], inputs[start : start + _ROWS_AT_ONCE]
+                into[:, self._plain_to] = some.take(self._plain_from, axis=1)
+                for form, places, sources, factors in self._groups:
+                    into[:, places] = form.compute(*[some.take(one, axis=1) for one in sources], factors)
+        return inputs
+
+
+_Group = tuple[Form, int | npt.NDArray[np.intp], list[npt.NDArray[np.intp]], Values]
+
+
+def _group(members: Sequence[tuple[int, Derived]], place: Mapping[str, int]) -> _Group:
+    """Form, where its inputs go, for each of its arguments the columns that they take, and their factors."""
+    columns = [[place[name] for name in one.inputs] for _, one in members]
+    is_many = members[0][1].form.is_many
+    sources = columns if is_many else [list(those) for those in zip(*columns, strict=True)]
+    factors = np.array([one.factor for _, one in members], dtype=np.float32)
+    places: int | npt.NDArray[np.intp] = np.array([at for at, _ in members], dtype=np.intp)
+    if is_many:
+        places = members[0][0]
+    if members[0][1].form.is_stacked:
+        return members[0][1].form, places, [np.array(columns, dtype=np.intp).T], factors
+    return members[0][1].form, places, [np.array(one, dtype=np.intp) for one in sources], factors
+
+
+@lru_cache(maxsize=64)
+def input_plan(columns: tuple[str, ...], features: tuple[str, ...]) -> InputPlan:
+    """The plan for rows of these columns; `features` have to be computable from them."""
+    return InputPlan(columns, features)
 
 
 def model_features(columns: Collection[str]) -> tuple[str, ...]:
     """Names of the model's inputs in order, given the columns at hand of `feat_order_risk`."""
     at_hand = set(columns)
-    counted = [name for name in declaration().counted_features() if name in at_hand and name != _SHOP_RATE]
+    counted = [name for name in declaration().counted_features() if name in at_hand and name != SHOP_RATE]
     own = [name for name in ORDER_FEATURES if name in at_hand]
     return (*own, *(one.name for one in _derived() if at_hand.issuperset(one.inputs)), *counted)
 
@@ -54,15 +103,18 @@ def with_derived(rows: pd.DataFrame) -> pd.DataFrame:
         The columns that are no inputs as they were (ids, times, `amount_cents`, `channel`), then `model_features`.
     """
     names = model_features(rows.columns)
-    raw = {name: numbers(rows[name]) for name in _read_columns(rows.columns)}
-    inputs: dict[str, Values] = {}
-    with np.errstate(all="ignore"):
-        for one in _derived():
-            if raw.keys() >= set(one.inputs):
-                inputs[one.name] = one.compute(raw).astype(np.float32, copy=False)
     kept = rows[[name for name in rows.columns if name not in set(names)]]
-    values = pd.DataFrame({name: inputs[name] if name in inputs else raw[name] for name in names}, index=rows.index)
-    return pd.concat([kept, values], axis=1)
+    values = input_plan(read_columns(rows.columns), names).compute(raw_values(rows))
+    return pd.concat([kept, pd.DataFrame(values, columns=list(names), index=rows.index)], axis=1)
+
+
+def raw_values(rows: pd.DataFrame) -> Values:
+    """rows x `read_columns` of a frame, missing as NaN."""
+    names = read_columns(rows.columns)
+    raw = np.empty((len(rows), len(names)), dtype=np.float32)
+    for at, name in enumerate(names):
+        raw[:, at] = numbers(rows[name])
+    return raw
 
 
 def monotone_features(names: Collection[str]) -> dict[str, int]:
@@ -74,7 +126,8 @@ def monotone_features(names: Collection[str]) -> dict[str, int]:
     found = {}
     pairs = {f"count_orders_{first}_{second}_{EVER}" for first, second in declaration().pairs if first == "customer"}
     sharing = {one.feature for one in declaration().sharing}
-    raising = ("count_frauds_", "fraud_rate_", "most_frauds_", "highest_fraud_rate", "count_failed_", "is_new_")
+    raising: tuple[str, ...] = ("count_frauds_", "fraud_rate_", "most_frauds_", "highest_fraud_rate", "count_failed_")
+    raising += ("is_new_", "most_failed_", "most_sharing")
     for name in names:
         if name.startswith(raising) or name in sharing or name == "count_new":
             found[name] = 1
@@ -104,140 +157,13 @@ def _channel_codes(column: pd.Series) -> Values:
     return np.where(column.notna().to_numpy() & np.isnan(codes), OTHER_CHANNEL, codes).astype(np.float32)
 
 
-def _read_columns(columns: Collection[str]) -> list[str]:
-    wanted = {*ORDER_FEATURES, *declaration().counted_features(), "amount_cents", "channel"}
-    return [name for name in columns if name in wanted]
+def read_columns(columns: Collection[str]) -> tuple[str, ...]:
+    """Those of these columns that inputs are computed from, in one order whatever theirs is."""
+    wanted = (*ORDER_FEATURES, *declaration().counted_features(), "amount_cents", "channel")
+    at_hand = set(columns)
+    return tuple(name for name in wanted if name in at_hand)
 
 
 @lru_cache(maxsize=1)
 def _derived() -> tuple[Derived, ...]:
     return tuple(derived_from(declaration()))
-
-
-def derived_from(declared: Declaration) -> Iterator[Derived]:
-    """Everything that is computed from a row, by the declaration of what is counted."""
-    yield Derived("log_amount", ("amount_cents",), lambda row: np.log1p(np.maximum(row["amount_cents"], 0)))
-    yield Derived("channel_code", ("channel",), lambda row: row["channel"])
-    for entity, windows in declared.entity_windows.items():
-        yield from _amounts(entity)
-        yield from _velocities(entity, windows, declared)
-        yield from _fraud_rates(entity, windows, declared)
-        yield _is_first(entity)
-    for first, second in declared.pairs:
-        yield from _pair(first, second)
-    yield _count_new(declared)
-    yield from _over_entities(declared)
-
-
-def _amounts(entity: str) -> Iterator[Derived]:
-    """The amount beside the entity's normal."""
-    amount, mean, deviation = (
-        "amount_cents",
-        f"mean_amount_cents_{entity}_ever",
-        f"deviation_amount_cents_{entity}_ever",
-    )
-    yield Derived(f"amount_over_mean_{entity}", (amount, mean), lambda row: np.log((row[amount] + 1) / (row[mean] + 1)))
-    # A tenth of the mean keeps the distance finite for an entity that always pays the same.
-    yield Derived(
-        f"amount_distance_{entity}",
-        (amount, mean, deviation),
-        lambda row: (row[amount] - row[mean]) / (row[deviation] + row[mean] / 10 + 1),
-    )
-
-
-def _velocities(entity: str, windows: tuple[str, ...], declared: Declaration) -> Iterator[Derived]:
-    """How the short windows compare with the longest, and how many attempts failed."""
-    long = max(windows, key=lambda window: declared.window_seconds[window])
-    for window in windows:
-        orders, failed = f"count_orders_{entity}_{window}", f"count_failed_{entity}_{window}"
-        yield Derived(
-            f"failed_share_{entity}_{window}",
-            (orders, failed),
-            lambda row, orders=orders, failed=failed: _ratio(row[failed], row[orders]),  # type: ignore[misc]
-        )
-        if window == long:
-            continue
-        usual, share = f"count_orders_{entity}_{long}", declared.window_seconds[window] / declared.window_seconds[long]
-        yield Derived(
-            f"velocity_{entity}_{window}_over_{long}",
-            (orders, usual),
-            lambda row, orders=orders, usual=usual, share=share: row[orders] / (row[usual] * share + 0.1),  # type: ignore[misc]
-        )
-
-
-def _fraud_rates(entity: str, windows: tuple[str, ...], declared: Declaration) -> Iterator[Derived]:
-    """The entity's rate over the whole shop's, as a difference of logarithms."""
-    for window in (*(one for one in declared.fraud_windows if one in windows), EVER):
-        rate = f"fraud_rate_{entity}_{window}"
-        yield Derived(
-            f"fraud_rate_over_shop_{entity}_{window}",
-            (rate, _SHOP_RATE),
-            lambda row, rate=rate: np.log(row[rate] / row[_SHOP_RATE]),  # type: ignore[misc]
-        )
-
-
-def _is_first(entity: str) -> Derived:
-    orders = f"count_orders_{entity}_{EVER}"
-    return Derived(f"is_first_order_{entity}", (orders,), lambda row: _flag(row[orders] == 0, row[orders]))
-
-
-def _pair(first: str, second: str) -> Iterator[Derived]:
-    """Whether the second is new to a first that is not new itself, and how usual it is."""
-    orders, together = f"count_orders_{first}_{EVER}", f"count_orders_{first}_{second}_{EVER}"
-    yield Derived(
-        f"is_new_{second}_for_{first}",
-        (orders, together),
-        lambda row: _flag((row[together] == 0) & (row[orders] > 0), row[together]),
-    )
-    yield Derived(f"share_{first}_with_{second}", (orders, together), lambda row: _ratio(row[together], row[orders]))
-
-
-def _count_new(declared: Declaration) -> Derived:
-    pairs = [(f"count_orders_{a}_{EVER}", f"count_orders_{a}_{b}_{EVER}") for a, b in declared.pairs if a == "customer"]
-
-    def count(row: Columns) -> Values:
-        new = [(row[together] == 0) & (row[orders] > 0) for orders, together in pairs]
-        return np.asarray(np.sum(new, axis=0, dtype=np.float32), dtype=np.float32)
-
-    return Derived("count_new", tuple(dict.fromkeys(name for pair in pairs for name in pair)), count)
-
-
-def _over_entities(declared: Declaration) -> Iterator[Derived]:
-    """The worst of the order's entities, whichever it is."""
-    for window in (*declared.fraud_windows, EVER):
-        counts = tuple(f"count_frauds_{entity}_{window}" for entity in _particular(declared))
-        yield Derived(
-            f"most_frauds_{window}",
-            counts,
-            lambda row, counts=counts: _largest([row[name] for name in counts]),  # type: ignore[misc]
-        )
-    rates = tuple(f"fraud_rate_{entity}_{EVER}" for entity in _particular(declared))
-    yield Derived(
-        "highest_fraud_rate_over_shop",
-        (*rates, _SHOP_RATE),
-        lambda row: np.log(_largest([row[name] for name in rates]) / row[_SHOP_RATE]),
-    )
-
-
-def _particular(declared: Declaration) -> list[str]:
-    """Entities that name somebody or something rather than a crowd: those that are counted over a day or less."""
-    return [
-        entity
-        for entity, windows in declared.entity_windows.items()
-        if min(declared.window_seconds[window] for window in windows) <= 86_400
-    ]
-
-
-def _largest(columns: list[Values]) -> Values:
-    largest = columns[0]
-    for column in columns[1:]:
-        largest = np.fmax(largest, column)
-    return largest
-
-
-def _ratio(part: Values, whole: Values) -> Values:
-    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan).astype(np.float32)
-
-
-def _flag(is_true: npt.NDArray[np.bool_], defined_where: Values) -> Values:
-    return np.where(np.isnan(defined_where), np.nan, is_true).astype(np.float32)

@@ -1,17 +1,19 @@
 """Lists of entities that a shop has made up its mind about: block declines, watch reviews, allow approves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ml.fraud.declaration import declaration
+from ml.fraud.order_table import OrderTable
 
 ListName = Literal["block", "allow", "watch"]
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_NEVER, _END = -(2**63), 2**63 - 1
 LISTS: tuple[ListName, ...] = ("block", "allow", "watch")
 
 
@@ -36,25 +38,32 @@ def listable_entities() -> dict[str, str]:
     return {**declaration().entities, "billing_address": "billing_address_hash"}
 
 
-def on_lists(orders: pd.DataFrame, entries: Sequence[ListEntry]) -> dict[str, npt.NDArray[np.bool_]]:
-    """Which orders each list means, as `<list>:<entity>` -> shape (n,). Only names that mean an order are in it.
+class ListIndex:
+    """Entries ready to be looked up: those in force and those expired, an order is meant before the expiry."""
 
-    Args:
-        orders: With attempted_at; a list entry about a column that is absent means no order.
-        entries: In force or expired; an order is meant when its attempt lies before the expiry.
-    """
-    columns = listable_entities()
-    moments = pd.to_datetime(orders["attempted_at"], utc=True)
-    found: dict[str, npt.NDArray[np.bool_]] = {}
-    for (name, entity), held in _grouped(entries).items():
-        column = columns.get(entity)
-        if column is None or column not in orders.columns:
-            continue
-        expires = orders[column].astype(object).map(held)  # NaT-free: an entry without expiry ends with time itself
-        meant = np.asarray((moments < pd.to_datetime(expires, utc=True)).to_numpy(), dtype=np.bool_)
-        if meant.any():
-            found[f"{name}:{entity}"] = meant
-    return found
+    def __init__(self, entries: Sequence[ListEntry]) -> None:
+        columns = listable_entities()
+        self._held: dict[tuple[str, str], dict[str, int]] = {}
+        for entry in entries:
+            if entry.entity not in columns:
+                continue
+            values = self._held.setdefault((f"{entry.list_name}:{entry.entity}", columns[entry.entity]), {})
+            expiry = _nanoseconds(entry.expires_at)
+            values[entry.value] = max(expiry, values.get(entry.value, expiry))
+
+    def meant(self, orders: OrderTable, times: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.bool_]]:
+        """Which orders each list means, as `<list>:<entity>` -> shape (n,). Only names that mean an order are in it.
+
+        Args:
+            times: When the orders were attempted, nanoseconds since 1970.
+        """
+        found: dict[str, npt.NDArray[np.bool_]] = {}
+        for (name, column), held in self._held.items():
+            expires = [held.get(value, _NEVER) for value in orders.texts(column).tolist()]
+            meant = times < np.array(expires, dtype=np.int64)
+            if meant.any():
+                found[name] = meant
+        return found
 
 
 def mask(value: str) -> str:
@@ -62,12 +71,8 @@ def mask(value: str) -> str:
     return f"{value[:2]}…{value[-2:]}" if len(value) >= 12 else "…"
 
 
-def _grouped(entries: Sequence[ListEntry]) -> Mapping[tuple[str, str], Mapping[str, pd.Timestamp]]:
-    """(list, entity) -> value -> its latest expiry."""
-    end = pd.Timestamp("2262-01-01", tz="UTC")
-    grouped: dict[tuple[str, str], dict[str, pd.Timestamp]] = {}
-    for entry in entries:
-        expiry = pd.Timestamp(entry.expires_at) if entry.expires_at is not None else end
-        values = grouped.setdefault((entry.list_name, entry.entity), {})
-        values[entry.value] = max(expiry, values.get(entry.value, expiry))
-    return grouped
+def _nanoseconds(expiry: datetime | None) -> int:
+    if expiry is None:
+        return _END
+    aware = expiry if expiry.tzinfo is not None else expiry.replace(tzinfo=UTC)
+    return min((aware - _EPOCH) // _MICROSECOND * 1000, _END)

@@ -4,10 +4,12 @@ Records are bytes under keys; `ml/stores/state_store.py` keeps them and `ml/frau
 features mean is told by `ml/fraud/declaration.py` and docs/fraud_features.md; dbt computes the same for training.
 """
 
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import sqrt
 
-from ml.fraud.declaration import EVER, Declaration
+from ml.fraud.declaration import EVER, Declaration, Sharing
+from ml.fraud.entity_view import EntityView, Sums
 from ml.fraud.events import OrderEvent
 from ml.fraud.state_records import (
     SECOND,
@@ -20,7 +22,7 @@ from ml.fraud.state_records import (
     pair_keys,
     retention,
 )
-from ml.fraud.tiles import DAY, HOUR, Bucket, Head, Tile, View
+from ml.fraud.tiles import DAY, HOUR
 from ml.outcomes import ToolFailed
 
 PRIOR_FRAUDS, PRIOR_ORDERS = 1.0, 1 / 0.005
@@ -37,65 +39,123 @@ def features_of(state: StateReader, order: OrderEvent, declaration: Declaration)
     Raises:
         ToolFailed: The state cannot be read, or has gone on for more than a day since.
     """
-    values = _Reading(state, order, declaration).values()
-    return {name: values[name] for name in declaration.counted_features()}
+    return features_in(state.read(keys_of(order, declaration)), order, declaration)
+
+
+def keys_of(order: OrderEvent, declaration: Declaration) -> list[str]:
+    """The keys of the records that `features_in` needs."""
+    plan, digests = _plan(declaration), digests_of(order, declaration)
+    keys = list(pair_keys(digests, declaration).values())
+    for entity, digest in digests.items():
+        head = head_key(entity, digest)
+        keys.append(head)
+        keys += [bucket_key(head, hour) for hour in plan.hours(entity, order.attempted_at)]
+    return keys
+
+
+def features_in(records: Mapping[str, bytes], order: OrderEvent, declaration: Declaration) -> dict[str, Feature]:
+    """The counted features of an order from its records, those of `keys_of`; see `features_of`."""
+    return _Reading(records, order, declaration).values()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What follows from the declaration alone.
+
+    Attributes:
+        untiled: Entity -> lengths of the windows that begin within an hour, microseconds.
+        names: Of all features, in order.
+    """
+
+    untiled: Mapping[str, tuple[int, ...]]
+    names: tuple[str, ...]
+    sharing: Mapping[str, tuple[Sharing, ...]]
+    ahead_us: int
+
+    def hours(self, entity: str, at: int) -> set[int]:
+        """The hours whose single orders are looked at."""
+        return {at // HOUR, *[(at - length) // HOUR for length in self.untiled[entity]]}
+
+
+_PLANS: dict[int, tuple[Declaration, _Plan]] = {}
+
+
+def _plan(declaration: Declaration) -> _Plan:
+    """Made once; a declaration holds mappings, so it is told by its identity."""
+    known = _PLANS.get(id(declaration))
+    if known is None:
+        seconds = declaration.window_seconds
+        used = {
+            entity: {*windows, *declaration.fraud_windows}
+            | {one.window for one in declaration.sharing if one.entity == entity}
+            for entity, windows in declaration.entity_windows.items()
+        } | {SHOP: set()}
+        plan = _Plan(
+            {
+                entity: tuple(seconds[window] * SECOND for window in windows if not declaration.is_tiled(window))
+                for entity, windows in used.items()
+            },
+            declaration.counted_features(),
+            {
+                entity: tuple(one for one in declaration.sharing if one.entity == entity)
+                for entity in declaration.entities
+            },
+            retention(declaration).ahead_us,
+        )
+        known = _PLANS[id(declaration)] = (declaration, plan)
+    return known[1]
 
 
 class _Reading:
-    """One order's features, from one read of the state."""
+    """One order's features, from its records."""
 
-    def __init__(self, state: StateReader, order: OrderEvent, declaration: Declaration) -> None:
-        self._order, self._declaration = order, declaration
-        self._digests = digests_of(order, declaration)
-        self._pairs = pair_keys(self._digests, declaration)
-        at, seconds = order.attempted_at, declaration.window_seconds
-        self._starts = {window: self._start(window) for window in seconds}
-        untiled = [window for window in seconds if not declaration.is_tiled(window)]
-        hours = sorted({at // HOUR, *(self._starts[window] // HOUR for window in untiled)})
-        heads = [head_key(entity, digest) for entity, digest in self._digests.items()]
-        buckets = [bucket_key(head, hour) for head in heads for hour in hours]
-        self._records = state.read([*heads, *buckets, *self._pairs.values()])
-        self._views = {entity: self._view(entity) for entity in self._digests}
+    def __init__(self, records: Mapping[str, bytes], order: OrderEvent, declaration: Declaration) -> None:
+        self._records, self._order, self._declaration = records, order, declaration
+        self._plan, self._digests = _plan(declaration), digests_of(order, declaration)
+        at = order.attempted_at
+        self._starts = {
+            window: (at - seconds * SECOND) // DAY * DAY if declaration.is_tiled(window) else at - seconds * SECOND
+            for window, seconds in declaration.window_seconds.items()
+        }
 
     def values(self) -> dict[str, Feature]:
-        values: dict[str, Feature] = dict.fromkeys(self._declaration.counted_features())
-        shop = self._views[SHOP].ever()
+        values: dict[str, Feature] = dict.fromkeys(self._plan.names)
+        shop = self._view(SHOP).ever()
         shop_rate = (shop.frauds + PRIOR_FRAUDS) / (shop.orders + PRIOR_ORDERS)
         values[f"fraud_rate_{SHOP}_{EVER}"] = shop_rate
         for entity in self._digests:
             if entity != SHOP:
-                values |= self._entity(entity, shop_rate)
-        for one in self._declaration.sharing:
-            if one.entity in self._digests:
-                is_tiled = self._declaration.is_tiled(one.window)
-                count = self._views[one.entity].different(one.of, self._starts[one.window], is_tiled=is_tiled)
-                values[one.feature] = min(count, self._declaration.sharing_cap)
-        for (first, second), key in self._pairs.items():
+                self._entity(entity, shop_rate, values)
+        for (first, second), key in pair_keys(self._digests, self._declaration).items():
             values[f"count_orders_{first}_{second}_{EVER}"] = self._pair(key)
         return values
 
-    def _entity(self, entity: str, shop_rate: float) -> dict[str, Feature]:
-        declaration, view = self._declaration, self._views[entity]
-        values: dict[str, Feature] = {}
+    def _entity(self, entity: str, shop_rate: float, values: dict[str, Feature]) -> None:
+        declaration, view = self._declaration, self._view(entity)
+        ever = view.ever()
         sums = {window: self._since(view, window) for window in declaration.entity_windows[entity]}
-        for window, tile in sums.items():
-            values[f"count_orders_{entity}_{window}"] = tile.orders
-            values[f"amount_cents_{entity}_{window}"] = tile.amount_cents
-            values[f"count_failed_{entity}_{window}"] = tile.failed
-        sums[EVER] = ever = view.ever()
-        frauds = {window: self._since(view, window).frauds for window in declaration.fraud_windows} | {
-            EVER: ever.frauds
+        for window, found in sums.items():
+            values[f"count_orders_{entity}_{window}"] = found.orders
+            values[f"amount_cents_{entity}_{window}"] = found.amount_cents
+            values[f"count_failed_{entity}_{window}"] = found.failed
+        frauds = {
+            window: (sums[window] if window in sums else self._since(view, window)).frauds
+            for window in declaration.fraud_windows
         }
+        sums[EVER], frauds[EVER] = ever, ever.frauds
         for window, count in frauds.items():
             values[f"count_frauds_{entity}_{window}"] = count
             if window in sums:
                 smoothing = declaration.smoothing_orders
                 rate = (count + smoothing * shop_rate) / (sums[window].orders + smoothing)
                 values[f"fraud_rate_{entity}_{window}"] = rate
-        return values | self._history(entity, view, ever)
+        self._history(entity, view, ever, values)
+        for one in self._plan.sharing[entity]:
+            count = view.different(one.of, self._starts[one.window], is_tiled=declaration.is_tiled(one.window))
+            values[one.feature] = min(count, declaration.sharing_cap)
 
-    def _history(self, entity: str, view: View, ever: Tile) -> dict[str, Feature]:
-        at, values = self._order.attempted_at, dict[str, Feature]()
+    def _history(self, entity: str, view: EntityView, ever: Sums, values: dict[str, Feature]) -> None:
+        at = self._order.attempted_at
         values[f"count_orders_{entity}_{EVER}"] = ever.orders
         if ever.orders:
             first, last = view.first_at(), view.last_at()
@@ -104,28 +164,18 @@ class _Reading:
             values[f"mean_amount_cents_{entity}_{EVER}"] = ever.amount_cents / ever.orders
             spread = ever.orders * ever.squares - ever.amount_cents**2  # exact: these are whole numbers
             values[f"deviation_amount_cents_{entity}_{EVER}"] = sqrt(spread) / ever.orders
-        return values
 
-    def _start(self, window: str) -> int:
-        start = self._order.attempted_at - self._declaration.window_seconds[window] * SECOND
-        return start // DAY * DAY if self._declaration.is_tiled(window) else start
-
-    def _since(self, view: View, window: str) -> Tile:
+    def _since(self, view: EntityView, window: str) -> Sums:
         return view.since(self._starts[window], is_tiled=self._declaration.is_tiled(window))
 
-    def _view(self, entity: str) -> View:
+    def _view(self, entity: str) -> EntityView:
         key = head_key(entity, self._digests[entity])
-        raw = self._records.get(key)
-        head = Head() if raw is None else Head.decode(raw)
-        if head.newest - self._order.attempted_at > retention(self._declaration).ahead_us:
+        hours = self._plan.hours(entity, self._order.attempted_at)
+        buckets = {hour: raw for hour in hours if (raw := self._records.get(bucket_key(key, hour))) is not None}
+        view = EntityView(self._records.get(key), buckets, self._order.place)
+        if view.newest - self._order.attempted_at > self._plan.ahead_us:
             raise ToolFailed("the state of fraud features has gone on for more than a day since the order was placed")
-
-        @cache
-        def bucket_at(hour: int) -> Bucket:
-            raw = self._records.get(bucket_key(key, hour))
-            return Bucket() if raw is None else Bucket.decode(raw)
-
-        return View(head, bucket_at, self._order.place)
+        return view
 
     def _pair(self, key: str) -> int:
         raw = self._records.get(key)

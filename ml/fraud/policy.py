@@ -17,6 +17,7 @@ import pandas as pd
 
 from ml.fraud.expression import Expression
 from ml.fraud.expression_values import truths
+from ml.fraud.order_table import Orders, OrderTable, order_table
 from ml.outcomes import DataFailed
 
 Action = Literal["approve", "challenge", "review", "decline"]
@@ -24,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 ACTIONS: tuple[Action, ...] = ("approve", "challenge", "review", "decline")
 """From the mildest to the strictest."""
+
+_CUSTOMER_MEAN = "mean_amount_cents_customer_ever"
 
 GROUP_COLUMN = "fairness_group"
 """Column of the orders that a group-aware policy reads; no policy looks at it while its switch is off."""
@@ -187,58 +190,69 @@ def expected_costs(
     Raises:
         DataFailed: A probability is outside 0..1, or an amount negative or not finite.
     """
-    p = np.asarray(probability, dtype=np.float64)
-    amount = np.asarray(amount_cents, dtype=np.float64)
-    assert len(p) == len(amount) == len(orders), f"lengths differ: {len(p)}, {len(amount)}, {len(orders)}"
-    _require(((p >= 0) & (p <= 1)).all(), "probability: expected numbers between 0 and 1")
-    _require((np.isfinite(amount) & (amount >= 0)).all(), "amount_cents: expected finite numbers of at least 0")
-    frame = pd.DataFrame(np.zeros((len(p), len(ACTIONS))), columns=list(ACTIONS), index=orders.index)
-    values = frame.to_numpy(copy=True)
-    for costs, at in _by_costs(orders, policy):
-        values[at] = _costs(p[at], amount[at], orders[at], costs)
+    values = costs_of(probability, np.asarray(amount_cents, dtype=np.float64), order_table(orders), policy)
     return pd.DataFrame(values, columns=list(ACTIONS), index=orders.index)
 
 
-def segment_of(orders: pd.DataFrame, policy: Policy) -> npt.NDArray[np.int64]:
+def costs_of(
+    probability: Floats,
+    amount_cents: Floats,
+    orders: OrderTable,
+    policy: Policy,
+    segments: npt.NDArray[np.int64] | None = None,
+) -> Floats:
+    """`expected_costs` as an array, shape (n, 4) in the order of `ACTIONS`.
+
+    Args:
+        segments: What `segment_of` says of the orders, where it was asked before.
+    """
+    p, amount = np.asarray(probability, dtype=np.float64), np.asarray(amount_cents, dtype=np.float64)
+    assert len(p) == len(amount) == orders.n, f"lengths differ: {len(p)}, {len(amount)}, {orders.n}"
+    _require(((p >= 0) & (p <= 1)).all(), "probability: expected numbers between 0 and 1")
+    _require((np.isfinite(amount) & (amount >= 0)).all(), "amount_cents: expected finite numbers of at least 0")
+    mean = orders.numbers(_CUSTOMER_MEAN)
+    if not policy.segments:
+        return _costs(p, amount, mean, policy.costs)
+    numbers = segment_of(orders, policy) if segments is None else segments
+    values = np.zeros((orders.n, len(ACTIONS)))
+    numbered = [(-1, policy.costs), *enumerate(segment.costs for segment in policy.segments)]
+    for number, costs in numbered:
+        at = numbers == number
+        if at.any():
+            values[at] = _costs(p[at], amount[at], mean[at], costs)
+    return values
+
+
+def segment_of(orders: Orders, policy: Policy) -> npt.NDArray[np.int64]:
     """The number of each order's segment, from 0; -1 where no segment's condition is true."""
-    found = np.full(len(orders), -1, dtype=np.int64)
+    table = order_table(orders)
+    found = np.full(table.n, -1, dtype=np.int64)
     for number, segment in enumerate(policy.segments):
-        found[(found == -1) & (truths(segment.when, orders) == 1.0)] = number
+        found[(found == -1) & (truths(segment.when, table) == 1.0)] = number
     return found
 
 
-def _by_costs(orders: pd.DataFrame, policy: Policy) -> list[tuple[Costs, npt.NDArray[np.bool_]]]:
-    segments = segment_of(orders, policy)
-    numbered = [(segment.costs, segments == number) for number, segment in enumerate(policy.segments)]
-    return [(costs, at) for costs, at in [(policy.costs, segments == -1), *numbered] if at.any()]
-
-
-def _costs(p: Floats, amount: Floats, orders: pd.DataFrame, costs: Costs) -> Floats:
+def _costs(p: Floats, amount: Floats, customer_mean: Floats, costs: Costs) -> Floats:
     fraud = amount * costs.fraud_loss_share + costs.chargeback_fee_cents
     margin = amount * costs.margin_share
-    wrongly_declined = margin + costs.lost_customer_share * _lifetime_value(orders, costs)
-    approve = p * fraud
-    challenge = (
+    known = np.where(customer_mean >= 0, customer_mean, np.nan) * costs.margin_share * costs.lifetime_orders
+    lifetime_value = np.where(np.isnan(known), costs.lifetime_value_cents, known)
+    wrongly_declined = margin + costs.lost_customer_share * lifetime_value
+    honest = 1 - p
+    values = np.empty((len(p), len(ACTIONS)))
+    values[:, 0] = p * fraud
+    values[:, 1] = (
         costs.challenge_cents
         + p * (1 - costs.challenge_stop_share) * fraud
-        + (1 - p) * costs.challenge_abandon_share * margin
+        + honest * costs.challenge_abandon_share * margin
     )
-    review = (
+    values[:, 2] = (
         costs.review_cents
         + p * (1 - costs.review_catch_share) * fraud
-        + (1 - p) * costs.review_wrong_share * wrongly_declined
+        + honest * costs.review_wrong_share * wrongly_declined
     )
-    decline = (1 - p) * wrongly_declined
-    return np.column_stack([approve, challenge, review, decline])
-
-
-def _lifetime_value(orders: pd.DataFrame, costs: Costs) -> Floats:
-    unknown = np.full(len(orders), costs.lifetime_value_cents)
-    if "mean_amount_cents_customer_ever" not in orders.columns:
-        return unknown
-    mean = pd.to_numeric(orders["mean_amount_cents_customer_ever"]).to_numpy(dtype=np.float64, na_value=np.nan)
-    known = np.where(np.isfinite(mean) & (mean >= 0), mean, np.nan) * costs.margin_share * costs.lifetime_orders
-    return np.where(np.isnan(known), unknown, known)
+    values[:, 3] = honest * wrongly_declined
+    return values
 
 
 def _require(is_so: object, rule: str) -> None:

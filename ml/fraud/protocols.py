@@ -1,6 +1,7 @@
 """What a fraud model is, for the trees and the baselines alike."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +9,21 @@ import numpy.typing as npt
 import pandas as pd
 
 BIAS = "bias"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model says of n rows of its inputs.
+
+    Attributes:
+        probabilities: Of fraud, shape (n,); NaN where a fault is named.
+        shares: Log-odds that each feature adds, then the bias; n x (features + 1).
+        faults: Why a row is not scored, empty text where it is; shape (n,).
+    """
+
+    probabilities: npt.NDArray[np.float64]
+    shares: npt.NDArray[np.float64]
+    faults: npt.NDArray[np.object_]
 
 
 class FraudScorer(Protocol):
@@ -41,6 +57,14 @@ class FraudScorer(Protocol):
 
     def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Log-odds that each feature adds, with `BIAS`; a row's sum is the log-odds of its probability."""
+        ...
+
+    def scored(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """`probabilities` of an array, rows x features in the order of `features`, missing as NaN; without pandas."""
+        ...
+
+    def judged(self, values: npt.NDArray[np.float32]) -> Judged:
+        """Probabilities, contributions and faults of such an array at once."""
         ...
 
     def faults(self, rows: pd.DataFrame) -> "pd.Series[str]":

@@ -20,7 +20,12 @@ _KINDS = {
     "account": "Age of the account",
     "addresses": "Billing and shipping address",
     "channel": "Sales channel",
+    # Of the order's own entities, whichever it is:
     "fraud_history": "Past fraud with what the order is made with",
+    "failures": "Failed payments with what the order is made with",
+    "familiarity": "How long what the order is made with is known",
+    "velocity": "Pace of orders with what the order is made with",
+    "sharing": "Sharing of what the order is made with",
     "other": "Other signals",
 }
 _KINDS_OF_ENTITY = {

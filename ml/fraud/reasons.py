@@ -9,12 +9,60 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ml.fraud.feature_names import group_of
 from ml.fraud.reason_texts import say
 
 BIAS = "bias"
+
+
+class ReasonGroups:
+    """The groups of a model's features, found once."""
+
+    def __init__(self, features: Sequence[str]) -> None:
+        self._features = tuple(features)
+        places: dict[str, list[int]] = {}
+        for place, feature in enumerate(features):
+            places.setdefault(group_of(feature), []).append(place)
+        self.codes = tuple(places)
+        self._members = list(places.values())
+        self._by_group = np.array([place for members in self._members for place in members], dtype=np.intp)
+        self._starts = np.cumsum([0, *(len(members) for members in self._members)])[:-1]
+
+    def sums(self, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Contributions of each group, rows x groups.
+
+        Args:
+            shares: Rows x features; what stands behind them, such as the bias, is left out.
+        """
+        if not self.codes:
+            return np.zeros((len(shares), 0))
+        return np.asarray(np.add.reduceat(shares.take(self._by_group, axis=1), self._starts, axis=1))
+
+    def reasons(
+        self, row: Mapping[Hashable, Any], shares: npt.NDArray[np.float64], limit: int | None = 5
+    ) -> list[dict[str, Any]]:
+        """The reasons of one order, the most important first; see `reason_codes`.
+
+        Args:
+            shares: Of its features, shape (features,) or longer.
+        """
+        sums = self.sums(shares[None, :])[0]
+        order = np.argsort(-np.abs(sums), kind="stable")[:limit].tolist()
+        weights, totals = shares.tolist(), sums.tolist()
+        return [
+            _reason(row, self.codes[group], totals[group], self._by_weight(weights, group, totals[group]))
+            for group in order
+            if totals[group] != 0
+        ]
+
+    def _by_weight(self, weights: Sequence[float], group: int, total: float) -> list[str]:
+        """A group's features, those first that moved it most in the direction in which it moved."""
+        sign = -1.0 if total > 0 else 1.0
+        members = sorted(self._members[group], key=lambda place: sign * weights[place])
+        return [self._features[place] for place in members]
 
 
 def group_contributions(contributions: pd.DataFrame) -> pd.DataFrame:
@@ -24,13 +72,10 @@ def group_contributions(contributions: pd.DataFrame) -> pd.DataFrame:
         contributions: One column per feature and `bias`, in log-odds.
     """
     features = [str(name) for name in contributions.columns if name != BIAS]
-    members: dict[str, list[str]] = {}
-    for feature in features:
-        members.setdefault(group_of(feature), []).append(feature)
-    summed = {code: contributions[names].sum(axis=1).astype(float) for code, names in members.items()}
-    if BIAS in contributions:
-        summed[BIAS] = contributions[BIAS].astype(float)
-    return pd.DataFrame(summed, index=contributions.index)
+    groups = ReasonGroups(features)
+    sums = groups.sums(contributions[features].to_numpy(dtype=float))
+    summed = pd.DataFrame(sums, columns=list(groups.codes), index=contributions.index)
+    return summed.assign(**{BIAS: contributions[BIAS].astype(float)}) if BIAS in contributions else summed
 
 
 def reason_codes(rows: pd.DataFrame, contributions: pd.DataFrame, limit: int | None = 5) -> list[list[dict[str, Any]]]:
@@ -46,34 +91,10 @@ def reason_codes(rows: pd.DataFrame, contributions: pd.DataFrame, limit: int | N
         group), value and usual (of that feature; null where there is none).
     """
     assert len(rows) == len(contributions), f"{len(rows)} rows, {len(contributions)} rows of contributions"
-    grouped = group_contributions(contributions).drop(columns=BIAS, errors="ignore")
     features = [str(name) for name in contributions.columns if name != BIAS]
-    weights = contributions[features].to_numpy(dtype=float)
-    places: dict[str, list[int]] = {}
-    for place, feature in enumerate(features):
-        places.setdefault(group_of(feature), []).append(place)
-    codes, sums = list(grouped.columns), grouped.to_numpy(dtype=float)
-    order = np.argsort(-np.abs(sums), axis=1, kind="stable")
-    return [
-        [
-            _reason(
-                record,
-                codes[column],
-                float(sums[at, column]),
-                _by_weight(features, weights[at], places, codes[column], float(sums[at, column])),
-            )
-            for column in order[at][:limit]
-            if sums[at, column] != 0
-        ]
-        for at, record in enumerate(rows.to_dict("records"))
-    ]
-
-
-def _by_weight(
-    features: Sequence[str], weights: np.ndarray, places: Mapping[str, Sequence[int]], code: str, total: float
-) -> list[str]:
-    """A group's features, those first that moved it most in the direction in which it moved."""
-    return [features[place] for place in sorted(places[code], key=lambda place: -weights[place] * np.sign(total))]
+    groups, shares = ReasonGroups(features), contributions[features].to_numpy(dtype=float)
+    records = rows.to_dict("records")
+    return [groups.reasons(record, shares[at], limit) for at, record in enumerate(records)]
 
 
 def _reason(row: Mapping[Hashable, Any], code: str, total: float, features: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Rules beside the model: which orders each matches, and the circuit breaker that caps what one may decline."""
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.fraud.expression_values import Floats, truths
+from ml.fraud.order_table import Orders, order_table
 from ml.fraud.policy import ACTIONS, Breaker, Policy, Rule
 
 HIT_COLUMNS = ("rule", "policy_version", "order_id", "ordered_at", "action", "is_capped")
@@ -16,15 +19,33 @@ _HOUR = 3_600_000_000_000  # nanoseconds
 Moments = npt.NDArray[np.int64]
 
 
-def matches(orders: pd.DataFrame, rules: Sequence[Rule]) -> dict[str, Floats]:
+@dataclass(frozen=True)
+class RuleHistory:
+    """What the rules' circuit breakers count, of orders decided before (not those that are being decided).
+
+    Whoever keeps it may drop what is older than the longest `Breaker.window_hours` of the policy.
+
+    Attributes:
+        declines: Rule -> when the orders were attempted that it matched with action decline while it was not capped;
+            nanoseconds since 1970, sorted, one per order.
+        orders: When all decided orders were attempted; nanoseconds since 1970, sorted.
+    """
+
+    declines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    orders: Sequence[int] = ()
+
+
+def matches(orders: Orders, rules: Sequence[Rule]) -> dict[str, Floats]:
     """Rule -> 1.0 where it is true of the order, 0.0 where it is not, NaN where a missing value leaves it open."""
-    return {rule.name: truths(rule.when, orders) for rule in rules}
+    table = order_table(orders)
+    return {rule.name: truths(rule.when, table) for rule in rules}
 
 
-def rule_score(orders: pd.DataFrame, policy: Policy) -> Floats:
+def rule_score(orders: Orders, policy: Policy) -> Floats:
     """Orders ranked by rules alone, shape (n,): the strictest action asked for, then how many rules ask."""
-    said = matches(orders, policy.rules)
-    strictest, count = np.zeros(len(orders)), np.zeros(len(orders))
+    table = order_table(orders)
+    said = matches(table, policy.rules)
+    strictest, count = np.zeros(table.n), np.zeros(table.n)
     for rule in policy.rules:
         is_true = said[rule.name] == 1.0
         strictest = np.maximum(strictest, is_true * float(ACTIONS.index(rule.action)))
@@ -33,34 +54,55 @@ def rule_score(orders: pd.DataFrame, policy: Policy) -> Floats:
 
 
 def capped(
-    orders: pd.DataFrame,
+    times: Moments,
+    sequence: Moments,
     said: Mapping[str, Floats],
     rules: Sequence[Rule],
-    past_hits: pd.DataFrame | None,
-    past_orders: Sequence[Any] | pd.Series | None = None,
+    history: RuleHistory,
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Rule -> orders of which its circuit breaker stood open, so that it may not decline them; shape (n,).
 
     Orders are taken in the order of (attempted_at, order_id), so one batch and many small ones cap the same.
 
     Args:
-        past_hits: Columns rule, order_id, ordered_at, action, is_capped of orders decided before; those of `orders`
-            themselves are left out, so that a repeated run counts nothing twice.
-        past_orders: When the orders decided before were attempted, for limits that are a share; without them the
-            share is of these orders alone.
+        times: When the orders were attempted, nanoseconds since 1970.
+        sequence: Positions of the orders in the order of events.
+        history: Limits that are a share count its orders and these.
     """
-    times = nanoseconds(orders["attempted_at"])
-    sequence = np.lexsort((orders["order_id"].astype(str).to_numpy(), times))
-    everyone = np.sort(np.concatenate([times, nanoseconds(past_orders)]))
     found: dict[str, npt.NDArray[np.bool_]] = {}
     for rule in rules:
-        is_over = np.zeros(len(orders), dtype=np.bool_)
+        is_over = np.zeros(len(times), dtype=np.bool_)
         if rule.action == "decline":
             matched = sequence[said[rule.name][sequence] == 1.0]
-            before = _declined_before(rule.name, orders, past_hits)
-            is_over[matched] = _over(times[matched], before, everyone, rule.breaker)
+            if len(matched):
+                declined = history.declines.get(rule.name, ())
+                is_over[matched] = _over(times[matched], declined, times[sequence], history.orders, rule.breaker)
         found[rule.name] = is_over
     return found
+
+
+def history_of(
+    orders: pd.DataFrame, past_hits: pd.DataFrame | None, past_orders: Sequence[Any] | pd.Series | None
+) -> RuleHistory:
+    """What a record of orders decided before tells.
+
+    Args:
+        orders: Those being decided: their own hits are left out, so that a repeated run counts nothing twice.
+        past_hits: Columns rule, order_id, ordered_at, action, is_capped.
+        past_orders: When the orders decided before were attempted; without them a share is of `orders` alone.
+    """
+    everyone = np.sort(nanoseconds(past_orders)).tolist()
+    if past_hits is None or past_hits.empty:
+        return RuleHistory({}, everyone)
+    counted = past_hits[
+        (past_hits["action"] == "decline")
+        & ~past_hits["is_capped"].astype(bool)
+        & ~past_hits["order_id"].isin(orders["order_id"])
+    ].drop_duplicates(["rule", "order_id"])
+    declines = {
+        str(rule): np.sort(nanoseconds(times)).tolist() for rule, times in counted.groupby("rule")["ordered_at"]
+    }
+    return RuleHistory(declines, everyone)
 
 
 def hits(decided: pd.DataFrame, orders: pd.DataFrame, policy: Policy) -> pd.DataFrame:
@@ -88,25 +130,21 @@ def nanoseconds(moments: Sequence[Any] | pd.Series | None) -> Moments:
     return np.asarray(instants.as_unit("ns").asi8, dtype=np.int64)
 
 
-def _declined_before(rule: str, orders: pd.DataFrame, past_hits: pd.DataFrame | None) -> Moments:
-    if past_hits is None or past_hits.empty:
-        return np.empty(0, dtype=np.int64)
-    counted = past_hits[
-        (past_hits["rule"] == rule)
-        & (past_hits["action"] == "decline")
-        & ~past_hits["is_capped"].astype(bool)
-        & ~past_hits["order_id"].isin(orders["order_id"])
-    ].drop_duplicates("order_id")
-    return np.sort(nanoseconds(counted["ordered_at"]))
-
-
-def _over(moments: Moments, before: Moments, everyone: Moments, breaker: Breaker) -> npt.NDArray[np.bool_]:
+def _over(
+    moments: Moments, before: Sequence[int], batch: Moments, earlier: Sequence[int], breaker: Breaker
+) -> npt.NDArray[np.bool_]:
     """Which of a rule's own hits, in order of time, come when [t - window, t] holds all that it may decline."""
     window = int(breaker.window_hours * _HOUR)
-    orders_in_window = np.searchsorted(everyone, moments, "left") - np.searchsorted(everyone, moments - window, "left")
+    starts = moments - window
+    orders_in_window = np.searchsorted(batch, moments, "left") - np.searchsorted(batch, starts, "left")
+    if breaker.share > 0:
+        orders_in_window += np.array(
+            [bisect_left(earlier, until) - bisect_left(earlier, start) for until, start in _pairs(moments, starts)]
+        )
     allowed = np.maximum(breaker.declines, np.floor(breaker.share * orders_in_window)).astype(np.int64)
     declined: deque[int] = deque()
-    waiting = deque(before.tolist())
+    begin, end = bisect_left(before, int(starts[0])), bisect_right(before, int(moments[-1]))
+    waiting = deque(before[begin:end])
     is_over = np.zeros(len(moments), dtype=np.bool_)
     for position, moment in enumerate(moments.tolist()):
         while waiting and waiting[0] <= moment:
@@ -117,3 +155,7 @@ def _over(moments: Moments, before: Moments, everyone: Moments, breaker: Breaker
         if not is_over[position]:
             declined.append(moment)
     return is_over
+
+
+def _pairs(moments: Moments, starts: Moments) -> Iterator[tuple[int, int]]:
+    return zip(moments.tolist(), starts.tolist(), strict=True)

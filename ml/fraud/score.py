@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 import xgboost as xgb
 
+from ml.evaluation.forest import Forest, forest_of
 from ml.fraud.baselines import LogisticBaseline, RatesBaseline
 from ml.fraud.calibration import Calibration
 from ml.fraud.inputs import Bounds, input_values
 from ml.fraud.line import Line
-from ml.fraud.protocols import BIAS, FraudScorer
+from ml.fraud.protocols import BIAS, FraudScorer, Judged
 from ml.outcomes import DataFailed
 
 Floats = npt.NDArray[np.float64]
@@ -48,27 +50,49 @@ class FraudModel:
     kind: Literal["trees"] = "trees"
 
     def probabilities(self, rows: pd.DataFrame) -> Floats:
-        values = input_values(rows, self.features)
+        return self.scored(input_values(rows, self.features))
+
+    def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
+        shares = self.judged(input_values(rows, self.features)).shares
+        return pd.DataFrame(shares, columns=[*self.features, BIAS], index=rows.index)
+
+    def scored(self, values: npt.NDArray[np.float32]) -> Floats:
         scored = self.calibration.probabilities(self._margins(values))
         return np.where(self.bounds.faulty(values) == "", scored, np.nan)
 
-    def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
-        values = finite_or_missing(input_values(rows, self.features))
-        if len(rows) == 0:
-            return pd.DataFrame(columns=[*self.features, BIAS], index=rows.index, dtype=float)
-        matrix = xgb.DMatrix(values, feature_names=list(self.features), nthread=1)
-        shares = self.booster.predict(matrix, pred_contribs=True, strict_shape=False).astype(np.float64)
+    def judged(self, values: npt.NDArray[np.float32]) -> Judged:
+        clean = finite_or_missing(values)
+        trees, shares = self._explained(clean)
+        line = self.line.shares(clean)
+        margins = (1.0 - self.line_share) * trees + self.line_share * (line.sum(axis=1) + self.line.intercept)
+        log_odds = self.calibration.log_odds(margins)
         shares *= 1.0 - self.line_share
-        shares[:, :-1] += self.line_share * self.line.shares(values)
+        shares[:, :-1] += self.line_share * line
         shares[:, -1] += self.line_share * self.line.intercept
         shares *= self.calibration.slope
         shares[:, -1] += self.calibration.intercept
-        # XGBoost adds in float32; what rounding lost goes to the bias, so that sums are exact.
-        shares[:, -1] += self.calibration.log_odds(self._margins(values)) - shares.sum(axis=1)
-        return pd.DataFrame(shares, columns=[*self.features, BIAS], index=rows.index)
+        # Margins are added in float32; what rounding lost goes to the bias, so that sums are exact.
+        shares[:, -1] += log_odds - shares.sum(axis=1)
+        faults = self.bounds.faulty(values)
+        return Judged(np.where(faults == "", self.calibration.probabilities(margins), np.nan), shares, faults)
 
     def faults(self, rows: pd.DataFrame) -> "pd.Series[str]":
         return pd.Series(self.bounds.faulty(input_values(rows, self.features)), index=rows.index, dtype=object)
+
+    @cached_property
+    def _forest(self) -> Forest | None:
+        return forest_of(self.booster)
+
+    def _explained(self, values: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+        """Margins and contributions of the trees."""
+        if self._forest is not None:
+            margins, shares = self._forest.explained(values)
+            return margins.astype(np.float64), shares
+        if len(values) == 0:
+            return np.empty(0), np.empty((0, values.shape[1] + 1))
+        matrix = xgb.DMatrix(values, feature_names=list(self.features), nthread=1)
+        shares = self.booster.predict(matrix, pred_contribs=True, strict_shape=False).astype(np.float64)
+        return np.asarray(self.booster.inplace_predict(values, predict_type="margin"), dtype=np.float64), shares
 
     def leaves(self) -> int:
         """Leaves of all trees together, which bounds the time to explain a row exactly."""

@@ -1,33 +1,34 @@
 """What is decided while no model can score an order: let through within limits agreed beforehand, else ask."""
 
 from collections.abc import Mapping
-from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ml.fraud.expression_values import Floats
-from ml.fraud.policy import ACTIONS, Policy, StandIn, segment_of
+from ml.fraud.order_table import OrderTable
+from ml.fraud.policy import ACTIONS, Policy, StandIn
 
 VELOCITIES = ("count_orders_customer_1d", "count_orders_instrument_1d", "count_orders_device_1d")
 Flags = npt.NDArray[np.bool_]
 Ranks = npt.NDArray[np.int64]
 
 
-def assumed_probability(orders: pd.DataFrame, policy: Policy) -> Floats:
-    """The probability that costs are stated with where no model gave one, shape (n,)."""
+def assumed_probability(segments: Ranks, policy: Policy) -> Floats:
+    """The probability that costs are stated with where no model gave one, by what `segment_of` found; shape (n,)."""
     stated = [one.assumed_probability for one in _by_segment(policy)]
-    return np.array(stated, dtype=np.float64)[segment_of(orders, policy)]
+    return np.array(stated, dtype=np.float64)[segments]
 
 
 def standin_actions(
-    orders: pd.DataFrame,
+    orders: OrderTable,
     policy: Policy,
     applies: Flags,
     sequence: Ranks,
     days: npt.NDArray[np.object_],
-    spent: Mapping[date, int],
+    spent: Mapping[Any, int],
+    segments: Ranks,
 ) -> Ranks:
     """The stand-in's action, as an index into `ACTIONS`; approve where it does not apply. Shape (n,).
 
@@ -36,17 +37,19 @@ def standin_actions(
     Args:
         sequence: Positions of the orders in the order of events: the day's value is spent in it.
         spent: Cents let through before, by shop day.
+        segments: What `segment_of` says of the orders.
     """
-    segments = segment_of(orders, policy)
-    actions = np.zeros(len(orders), dtype=np.int64)
-    within = np.zeros(len(orders), dtype=np.bool_)
-    most = np.zeros(len(orders))
+    actions = np.zeros(orders.n, dtype=np.int64)
+    if not applies.any():
+        return actions
+    within = np.zeros(orders.n, dtype=np.bool_)
+    most = np.zeros(orders.n)
     for number, limits in zip([*range(len(policy.segments)), -1], _by_segment(policy), strict=True):
         at = applies & (segments == number)
         actions[at] = ACTIONS.index(limits.over_limits)
         within |= at & _within(orders, limits)
         most[at] = limits.cents_per_day
-    amounts = orders["amount_cents"].to_numpy(dtype=np.float64)
+    amounts = orders.numbers("amount_cents")
     running = dict(spent)
     for position in sequence[within[sequence]].tolist():
         total = running.get(days[position], 0) + int(amounts[position])
@@ -56,21 +59,19 @@ def standin_actions(
     return actions
 
 
+def standin_of(segment: int, policy: Policy) -> StandIn:
+    """The limits of a segment; of all other orders for -1."""
+    return _by_segment(policy)[segment]
+
+
 def _by_segment(policy: Policy) -> list[StandIn]:
     """The stand-in of each segment; last, which is where -1 points, that of all other orders."""
     return [*(segment.standin for segment in policy.segments), policy.standin]
 
 
-def _within(orders: pd.DataFrame, limits: StandIn) -> Flags:
-    known = [_numbers(orders, name) for name in VELOCITIES if name in orders.columns]
-    velocity = np.fmax.reduce(known) if known else np.full(len(orders), np.nan)
-    within = (_numbers(orders, "amount_cents") <= limits.amount_cents) & (velocity < limits.orders_per_day)
+def _within(orders: OrderTable, limits: StandIn) -> Flags:
+    velocity = np.fmax.reduce([orders.numbers(name) for name in VELOCITIES])
+    within = (orders.numbers("amount_cents") <= limits.amount_cents) & (velocity < limits.orders_per_day)
     if limits.account_age_days > 0:
-        within &= _numbers(orders, "account_age_days") >= limits.account_age_days
+        within &= orders.numbers("account_age_days") >= limits.account_age_days
     return np.asarray(within, dtype=np.bool_)
-
-
-def _numbers(orders: pd.DataFrame, name: str) -> Floats:
-    if name not in orders.columns:
-        return np.full(len(orders), np.nan)
-    return np.asarray(pd.to_numeric(orders[name]).to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)

@@ -52,6 +52,9 @@ def _first_attempts(events: Iterable[OrderEvent | LabelEvent]) -> tuple[dict[str
     for event in events:
         if isinstance(event, OrderEvent):
             known = payments.get(event.order_id)
+            if known is not None and _is_same_attempt(known.attempted_at, known.payment_id, event):
+                event = replace(event, is_failed=known.is_failed and event.is_failed)
+                known = payments[event.order_id] = replace(known, is_failed=event.is_failed)
             if known is None or (event.attempted_at, event.payment_id) < (known.attempted_at, known.payment_id):
                 payments[event.order_id] = event
         elif event.is_fraud:
@@ -63,6 +66,9 @@ def _with_payment(order: OrderRecord, event: OrderEvent | None, declaration: Dec
     """An order is its first attempt; one that is heard of later takes the place of what was counted."""
     if event is None:
         return order
+    if order.at is not None and _is_same_attempt(order.at, order.payment_id, event):
+        event = replace(event, is_failed=order.is_failed and event.is_failed)
+        order = replace(order, is_failed=event.is_failed)
     if order.at is not None and (order.at, order.payment_id) <= (event.attempted_at, event.payment_id):
         return order
     return replace(
@@ -72,6 +78,17 @@ def _with_payment(order: OrderRecord, event: OrderEvent | None, declaration: Dec
         amount_cents=event.amount_cents,
         is_failed=event.is_failed,
         digests=digests_of(event, declaration),
+    )
+
+
+def _is_same_attempt(at: int, payment_id: str, event: OrderEvent) -> bool:
+    """Whether an event tells of an attempt that is known already; of its outcomes, one that says approved holds.
+
+    Asked about without an outcome, an attempt counts as failed until its payment is posted. Marts, which keep no
+    payment's id, name it by its order's.
+    """
+    return payment_id == event.payment_id or (
+        at == event.attempted_at and event.order_id in (payment_id, event.payment_id)
     )
 
 

@@ -5,7 +5,7 @@ arrival decides what a record holds: events may come late, twice and in any orde
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 HOUR = 3_600_000_000
@@ -215,86 +215,6 @@ class Head:
     def _remember_older(self, place: Place | None) -> None:
         if place is not None:
             self.older = sorted({*self.older, place})[-_PLACES_KEPT:]
-
-
-class View:
-    """An entity as it stood at a place: what is not earlier does not count.
-
-    Args:
-        bucket_at: The single orders of an hour; asked for the hours of `hours_needed` only.
-    """
-
-    def __init__(self, head: Head, bucket_at: Callable[[int], Bucket], place: Place) -> None:
-        self._head, self._bucket_at, self._place = head, bucket_at, place
-        self._hour = place[0] // HOUR
-
-    def ever(self) -> Tile:
-        """Sums of all earlier orders and of the frauds known before."""
-        total, at = self._head.total, self._place[0]
-        now = self._bucket_at(self._hour)
-        later = [tile for hour, tile in self._head.hours.items() if hour > self._hour]
-        orders = [order for order in now.orders if order.place >= self._place]
-        frauds = sum(tile.frauds for tile in later) + sum(known_at >= at for known_at, _ in now.frauds)
-        return Tile(
-            orders=total.orders - sum(tile.orders for tile in later) - len(orders),
-            amount_cents=total.amount_cents
-            - sum(tile.amount_cents for tile in later)
-            - sum(order.amount_cents for order in orders),
-            squares=total.squares
-            - sum(tile.squares for tile in later)
-            - sum(order.amount_cents**2 for order in orders),
-            failed=total.failed - sum(tile.failed for tile in later) - sum(order.is_failed for order in orders),
-            frauds=total.frauds - frauds,
-        )
-
-    def since(self, start: int, *, is_tiled: bool) -> Tile:
-        """Sums of [start, place); a tiled start is the start of a UTC day."""
-        tiles, buckets = self._parts(start, is_tiled=is_tiled)
-        total = Tile(
-            orders=sum(tile.orders for tile in tiles),
-            amount_cents=sum(tile.amount_cents for tile in tiles),
-            failed=sum(tile.failed for tile in tiles),
-            frauds=sum(tile.frauds for tile in tiles),
-        )
-        for bucket in buckets:
-            for order in self._inside(bucket, start):
-                total.count(order, 1)
-            total.frauds += sum(start <= known_at < self._place[0] for known_at, _ in bucket.frauds)
-        return total
-
-    def different(self, of: str, start: int, *, is_tiled: bool) -> int:
-        """How many different values of another entity were seen in [start, place)."""
-        tiles, buckets = self._parts(start, is_tiled=is_tiled)
-        values = {value for tile in tiles for value in tile.seen.get(of, ())}
-        for bucket in buckets:
-            values |= {order.seen[of] for order in self._inside(bucket, start) if of in order.seen}
-        return len(values)
-
-    def first_at(self) -> int | None:
-        """Of the earliest order; None when it was taken out again so late that the next one is not known."""
-        return self._head.first[0][0] if self._head.first else None
-
-    def last_at(self) -> int | None:
-        """Of the newest earlier order; None as above."""
-        now = [order.at for order in self._bucket_at(self._hour).orders if order.place < self._place]
-        before = [tile.last for hour, tile in self._head.hours.items() if hour < self._hour and tile.last]
-        return max(now) if now else max(before or self._head.older, default=(None, ""))[0]
-
-    def _parts(self, start: int, *, is_tiled: bool) -> tuple[list[Tile], list[Bucket]]:
-        day = self._place[0] // DAY
-        if is_tiled:
-            first_hour = day * HOURS_A_DAY
-            days = [tile for number, tile in self._head.days.items() if start // DAY <= number < day]
-            edges = {self._hour}
-        else:
-            first_hour = start // HOUR + 1
-            days = []
-            edges = {self._hour, start // HOUR}
-        hours = [tile for hour, tile in self._head.hours.items() if first_hour <= hour < self._hour]
-        return [*days, *hours], [self._bucket_at(hour) for hour in sorted(edges)]
-
-    def _inside(self, bucket: Bucket, start: int) -> Iterator[SeenOrder]:
-        return (order for order in bucket.orders if start <= order.at and order.place < self._place)
 
 
 def _dump(value: object) -> bytes:

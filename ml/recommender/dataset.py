@@ -128,6 +128,7 @@ class History:
         popularity: Purchases per product in the recent window, guests' orders included, ties broken by purchases of
             all time.
         home_store: Row of `store_popularity` per customer.
+        stores: Ids of the stores that sold something lately, sorted; empty for orders without a store.
         store_popularity: Stores x products: customers and guests' orders that bought it there in the recent window.
     """
 
@@ -139,6 +140,7 @@ class History:
     count_trips: Integers
     popularity: Floats
     home_store: Integers
+    stores: pd.Index
     store_popularity: Matrix
 
     @cached_property
@@ -190,6 +192,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, as_of_date: date, config
         count_trips=count_trips,
         popularity=_popularity(purchases, guests, len(products), config.popularity_days),
         home_store=stores.get_indexer(pd.Index(homes.reindex(customers))).astype(np.int64),
+        stores=stores,
         store_popularity=store_popularity,
     )
 

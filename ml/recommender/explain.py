@@ -4,15 +4,16 @@ XGBoost splits a score exactly into one contribution per feature (`pred_contribs
 and the largest theme that can be said truthfully of the row becomes the reason. Only what is shown is explained.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xgboost as xgb
 
+from ml.evaluation.forest import forest_of
 from ml.recommender.candidates import BOUGHT_TOGETHER, OWN_PURCHASES, POPULAR_IN_STORE
 from ml.recommender.dataset import Floats
 
@@ -29,7 +30,8 @@ _REASON_OF_SOURCE = {
     POPULAR_IN_STORE: REASON_POPULAR_IN_STORE,
 }
 
-Row = Mapping[Hashable, Any]
+Row = Mapping[str, float]
+Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def _say_habit(row: Row) -> str | None:
 
 def _say_lately(row: Row) -> str | None:
     days = row["days_since_last_purchase"]
-    if np.isnan(days):
+    if math.isnan(days):
         return None
     return f"You bought it {_days(days)} ago"
 
@@ -60,7 +62,7 @@ def _say_lately(row: Row) -> str | None:
 def _say_rhythm(row: Row) -> str | None:
     gap, since = row["mean_gap_days"], row["days_since_last_purchase"]
     # Only a product that is due is shown as due.
-    if np.isnan(gap) or np.isnan(since) or since < 0.75 * gap:
+    if math.isnan(gap) or math.isnan(since) or since < 0.75 * gap:
         return None
     return f"You buy it about every {_days(gap)}; the last time was {_days(since)} ago"
 
@@ -142,41 +144,77 @@ THEMES = (
     ),
 )
 
+# What the reasons tell of a row.
+_TOLD = (
+    "count_purchases",
+    "days_since_last_purchase",
+    "mean_gap_days",
+    "subcategory_trip_share",
+    "together_score",
+    "count_store_customers_28d",
+    "product_count_orders_28d",
+)
+
+
+class Explainer:
+    """Reasons for scored rows of one booster; what does not change from row to row is prepared once.
+
+    Args:
+        features: Names of the columns of the inputs.
+        threads: Where XGBoost has to be asked, which is for trees that are too deep for tables.
+    """
+
+    def __init__(self, booster: xgb.Booster, features: Sequence[str], threads: int = 1) -> None:
+        self._booster, self._features, self._threads = booster, list(features), threads
+        self._forest = forest_of(booster)
+        place = {name: column for column, name in enumerate(features)}
+        self._of_theme = np.zeros((len(features) + 1, len(THEMES)))  # the constant part belongs to no theme
+        for column, theme in enumerate(THEMES):
+            self._of_theme[[place[name] for name in theme.features if name in place], column] = 1.0
+        self._told = [(name, place[name]) for name in _TOLD if name in place]
+
+    def contributions(self, inputs: Values) -> Floats:
+        """Exact contribution of each feature to each row's score; the last column is the constant part.
+
+        Returns:
+            Rows x (features + 1); each row sums to its score.
+        """
+        if self._forest is not None:
+            return self._forest.shares(inputs)
+        matrix = xgb.DMatrix(inputs, feature_names=self._features, nthread=self._threads)
+        self._booster.set_param({"nthread": self._threads})
+        return np.asarray(self._booster.predict(matrix, pred_contribs=True), dtype=np.float64)
+
+    def reasons(self, inputs: Values, sources: Sequence[str]) -> list[str]:
+        """One reason for each row: that of the largest positive theme that is true of it."""
+        if len(inputs) == 0:
+            return []
+        by_theme = self.contributions(inputs) @ self._of_theme
+        told = inputs[:, [column for _, column in self._told]].tolist()
+        names = [name for name, _ in self._told]
+        return [
+            _reason(dict(zip(names, row, strict=True)), weights, source)
+            for row, weights, source in zip(told, by_theme, sources, strict=True)
+        ]
+
 
 def contributions(booster: xgb.Booster, rows: pd.DataFrame, features: Sequence[str], threads: int = 1) -> Floats:
-    """Exact contribution of each feature to each row's score; the last column is the constant part.
-
-    Returns:
-        Rows x (features + 1); each row sums to its score.
-    """
-    matrix = xgb.DMatrix(rows[list(features)].to_numpy(np.float32), feature_names=list(features), nthread=threads)
-    booster.set_param({"nthread": threads})
-    return np.asarray(booster.predict(matrix, pred_contribs=True), dtype=np.float64)
+    """`Explainer.contributions` of a frame's rows."""
+    return Explainer(booster, features, threads).contributions(rows[list(features)].to_numpy(np.float32))
 
 
 def reasons(booster: xgb.Booster, shown: pd.DataFrame, features: Sequence[str], threads: int = 1) -> list[str]:
-    """One reason for each shown row: that of the largest positive theme that is true of it.
+    """`Explainer.reasons` of a frame's rows.
 
     Args:
         shown: Features and `source`.
     """
-    if shown.empty:
-        return []
-    parts = contributions(booster, shown, features, threads)
-    place = {name: column for column, name in enumerate(features)}
-    by_theme = np.column_stack(
-        [parts[:, [place[name] for name in theme.features if name in place]].sum(axis=1) for theme in THEMES]
-    )
-    told = sorted({"count_purchases", *(name for theme in THEMES for name in theme.features)} & set(shown.columns))
-    records = shown[told].to_dict("records")
-    return [
-        _reason(row, weights, str(source))
-        for row, weights, source in zip(records, by_theme, shown["source"], strict=True)
-    ]
+    inputs = shown[list(features)].to_numpy(np.float32)
+    return Explainer(booster, features, threads).reasons(inputs, [str(source) for source in shown["source"]])
 
 
 def _reason(row: Row, weights: npt.NDArray[np.float64], source: str) -> str:
-    for theme in np.argsort(-weights, kind="stable"):
+    for theme in np.argsort(-weights, kind="stable").tolist():
         if weights[theme] <= 0:
             break
         said = THEMES[theme].say(row)

@@ -2,16 +2,22 @@
 
 import asyncio
 import json
-from typing import Any, TypeVar
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_origin
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import ClientDisconnect
 
 from ml.serving.errors import Refusal, problems
 
-MAX_BYTES = 16 * 1024
+MAX_BYTES = 64 * 1024
 _READ_SECONDS = 10.0
 _MAX_DEPTH = 8
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 class StrictBody(BaseModel):
@@ -23,25 +29,65 @@ class StrictBody(BaseModel):
 Body = TypeVar("Body", bound=StrictBody)
 
 
-async def read_body(request: Request, model: type[Body]) -> Body:
-    """The body as a model; no body at all is an empty object.
+async def read_json(request: Request) -> dict[str, Any] | None:
+    """The body as a JSON object; None when there is no body.
 
     Raises:
-        Refusal: It is too large, too slow, no JSON, or not what the model wants.
+        Refusal: It is too large, too slow, or no JSON that everybody reads alike.
     """
     content = await _bytes(request)
     if not content:
-        return _validated(model, {})
+        return None
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media != "application/json" or request.headers.get("content-encoding"):
         raise Refusal(415, "unsupported_media_type", "The body has to be application/json, not compressed.")
-    return _validated(model, _parsed(content))
+    return _parsed(content)
+
+
+def validated(model: type[Body], content: Mapping[str, Any]) -> Body:
+    """The content as a model; raises Refusal (422) that names the fields and no values."""
+    return _validated(model, content)
+
+
+def read_query(request: Request, model: type[Body]) -> Body:
+    """The parameters of the address as a model: a list's may be repeated, every other stands there once.
+
+    Raises:
+        Refusal: One is unknown, repeated or not what the model wants.
+    """
+    raw: bytes = request.scope.get("query_string", b"")
+    if not raw:
+        return _validated(model, {})
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=200
+        )
+    except ValueError:
+        raise Refusal(422, "invalid", "The parameters of the address cannot be read.") from None
+    fields = model.model_fields
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in fields:
+            allowed = ", ".join(fields) or "none"
+            raise Refusal(422, "invalid", f"The address has parameters that are not known here; known: {allowed}.")
+        kind = fields[name].annotation
+        if get_origin(kind) is list:
+            found.setdefault(name, []).append(value)
+        elif name in found:
+            raise Refusal(422, "invalid", "A parameter stands in the address more than once.", [_once_only(name)])
+        else:
+            found[name] = int(value) if kind is int and _WHOLE.fullmatch(value) else value
+    return _validated(model, found)
+
+
+def _once_only(name: str) -> dict[str, str]:
+    return {"path": name, "problem": "expected once"}
 
 
 async def _bytes(request: Request) -> bytes:
     declared = request.headers.get("content-length", "0")
     too_large = Refusal(413, "too_large", f"The body may have {MAX_BYTES} bytes.")
-    if not declared.isdigit() or int(declared[:12]) > MAX_BYTES:
+    if not _DIGITS.fullmatch(declared) or int(declared) > MAX_BYTES:
         raise too_large
     content = bytearray()
     try:
@@ -52,12 +98,14 @@ async def _bytes(request: Request) -> bytes:
                     raise too_large
     except TimeoutError:
         raise Refusal(408, "too_slow", "The body did not arrive in time.") from None
+    except ClientDisconnect:  # nobody reads the answer; it is noted as the caller's doing
+        raise Refusal(400, "cut_short", "The body ended before its end.") from None
     return bytes(content)
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        parsed = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
+        parsed = _DECODER.decode(content.decode("utf-8"))
     except Refusal:
         raise
     except (ValueError, RecursionError):
@@ -80,18 +128,29 @@ def _refuse_constant(_name: str) -> Any:
     raise Refusal(400, "bad_json", "The body holds a number that JSON does not have.")
 
 
-def _depth(value: Any, level: int = 1) -> int:
-    if level > _MAX_DEPTH or not isinstance(value, dict | list):
-        return level
-    inner = value.values() if isinstance(value, dict) else value
-    return max((_depth(one, level + 1) for one in inner), default=level)
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse_constant)
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting, counted up to one more than are allowed."""
+    level, inner = 0, [value]
+    while inner and level <= _MAX_DEPTH:
+        level += 1
+        inner = [
+            one
+            for outer in inner
+            if isinstance(outer, (dict, list))
+            for one in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(one, (dict, list))
+        ]
+    return level
 
 
 def _validated(model: type[Body], content: Any) -> Body:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        found = error.errors(include_url=False, include_input=False)
         known = [one for one in found if one["type"] != "extra_forbidden"]
         fields = problems(known)
         if len(known) < len(found):  # its name was sent by the caller: say what is allowed instead

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
@@ -21,6 +20,7 @@ _LOG = logging.getLogger(__name__)
 Field = Mapping[str, str]
 
 _CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+_LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "expected", "pattern")
 _MESSAGES = {
     400: "The request cannot be read.",
     404: "There is nothing at this address.",
@@ -49,15 +49,7 @@ def new_request_id() -> str:
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Give every error of an app this shape."""
-
-    @app.exception_handler(Refusal)
-    async def _refusal(request: Request, error: Refusal) -> JSONResponse:
-        return refused(request, error)
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _answer(request, 422, "invalid", "The request is not what is expected here.", problems(error.errors()))
+    """Give every error that arises before a route is found this shape; a route answers its own (`answer_to`)."""
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -65,27 +57,33 @@ def answer_errors(app: FastAPI) -> None:
         message = _MESSAGES.get(status, "The request was refused.")
         return _answer(request, status, _CODES.get(status, "refused"), message, headers=error.headers)
 
-    @app.exception_handler(UnknownCase)
-    async def _unknown(request: Request, _error: UnknownCase) -> JSONResponse:
-        return _answer(request, 404, "not_found", "There is no case to review for this order.")
-
-    @app.exception_handler(CaseTaken)
-    async def _taken(request: Request, error: CaseTaken) -> JSONResponse:
-        return _answer(request, 409, "case_taken", f"{error}.")
-
-    # What callers send is judged before it gets here: data that fails now is the shop's own, and no caller can mend it.
-    @app.exception_handler(DataFailed)
-    @app.exception_handler(ToolFailed)
-    @app.exception_handler(OperationalError)
-    async def _unavailable(request: Request, error: Exception) -> JSONResponse:
-        _LOG.error("request %s failed: %s", request_id_of(request), type(error).__name__)
-        return _answer(request, 503, "unavailable", "A store does not answer; try again.", headers={"Retry-After": "5"})
-
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        # The type tells what to look for; the text may hold what was sent.
-        _LOG.error("request %s failed: %s", request_id_of(request), type(error).__name__)
-        return _answer(request, 500, "internal", "Something went wrong here; tell the operator the request_id.")
+        return answer_to(request, error)
+
+
+def answer_to(request: Request, error: Exception) -> JSONResponse:
+    """The answer that an exception is."""
+    if isinstance(error, Refusal):
+        return refused(request, error)
+    if isinstance(error, UnknownCase):
+        return _answer(request, 404, "not_found", "There is no case to review for this order.")
+    if isinstance(error, CaseTaken):
+        return _answer(request, 409, "case_taken", f"{error}.")
+    # The type tells what to look for; the text may hold what was sent.
+    _LOG.error("request %s failed: %s at %s", request_id_of(request), type(error).__name__, _place(error))
+    # What callers send is judged before it gets here: data that fails now is the shop's own, and no caller can mend it.
+    if isinstance(error, DataFailed | ToolFailed | OperationalError):
+        return _answer(request, 503, "unavailable", "A store does not answer; try again.", headers={"Retry-After": "5"})
+    return _answer(request, 500, "internal", "Something went wrong here; tell the operator the request_id.")
+
+
+def _place(error: BaseException) -> str:
+    """Module and line where it was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace is not None else "?"
 
 
 def refused(request: Request, error: Refusal) -> JSONResponse:
@@ -93,9 +91,22 @@ def refused(request: Request, error: Refusal) -> JSONResponse:
     return _answer(request, error.status, error.code, error.message, error.fields, error.headers)
 
 
+def plain_answer(error: Refusal, request_id: str) -> JSONResponse:
+    """The same before there is a request."""
+    told = {"code": error.code, "message": error.message, "fields": error.fields, "request_id": request_id}
+    return JSONResponse({"error": told}, error.status, headers=error.headers)
+
+
 def problems(errors: Sequence[Mapping[str, object]]) -> list[Field]:
-    """What pydantic found, without what it was found in."""
-    return [{"path": _path(error["loc"]), "problem": str(error["type"])} for error in errors]
+    """What pydantic found and what is allowed, without what it was found in."""
+    return [{"path": _path(error["loc"]), "problem": _problem(error)} for error in errors]
+
+
+def _problem(error: Mapping[str, object]) -> str:
+    """The rule's name and its limit. Not pydantic's sentence: some of those repeat what was sent."""
+    context = error.get("ctx")
+    limits = [f"{name} {context[name]}" for name in _LIMITS if name in context] if isinstance(context, Mapping) else []
+    return f"{error['type']} ({', '.join(limits)})" if limits else str(error["type"])
 
 
 def _path(loc: object) -> str:

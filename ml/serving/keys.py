@@ -1,4 +1,7 @@
-"""API keys: random, shown once, kept as their sha256; what a key may do stands beside it in the settings."""
+"""API keys: random, shown once, kept as their sha256; what a key may do stands beside it in the settings.
+
+While a key is replaced, two are taken under one name; each may have a last day, in the shop's time zone.
+"""
 
 import hashlib
 import hmac
@@ -8,12 +11,19 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, tzinfo
+
+from ml.settings import PREFIX, SettingsError, wall_clock
 
 _BYTES = 32
 _MAX_KEY_CHARACTERS = 200
 _FAILURES = 20
 _FAILURE_SECONDS = 60.0
 _MAX_CLIENTS = 10_000
+
+
+class Expired(Exception):
+    """A key or token that was good and is no longer."""
 
 
 @dataclass(frozen=True)
@@ -31,32 +41,55 @@ def new_key() -> str:
 
 def key_digest(key: str) -> str:
     """What is kept of a key. It has 256 random bits, so a fast hash without salt gives nothing away."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class KeyRing:
     """The keys of the settings.
 
     Args:
-        grants: Name -> digest and scopes, as in `SHOPWRIGHT_API_KEYS`; two digests while a key is replaced.
+        grants: Name -> digest and scopes, as in `SHOPWRIGHT_API_KEYS`; two digests while a key is replaced, each with
+            its last day if it has one.
+        zone: Whose days they are.
     """
 
-    def __init__(self, grants: Mapping[str, str]) -> None:
-        self._callers: list[tuple[bytes, Caller]] = []
+    def __init__(self, grants: Mapping[str, str], zone: tzinfo = UTC) -> None:
+        self._zone = zone
+        self._callers: list[tuple[bytes, date | None, Caller]] = []
         for name, grant in grants.items():
             parts = grant.split(" ")
             caller = Caller(name, frozenset(part for part in parts if ":" in part))
-            self._callers += [(part.encode(), caller) for part in parts if ":" not in part]
+            for part in parts:
+                if ":" not in part:
+                    digest, _, last = part.partition("@")
+                    self._callers.append((digest.encode(), _last_day(name, last), caller))
 
     def caller_of(self, key: str) -> Caller | None:
-        """Whose key it is; None for nobody's. All digests are compared, whichever matches."""
+        """Whose key it is; None for nobody's. All digests are compared, whichever matches.
+
+        Raises:
+            Expired: Its last day is over.
+        """
         if not 0 < len(key) <= _MAX_KEY_CHARACTERS:
             return None
-        digest, found = key_digest(key).encode(), None
-        for known, caller in self._callers:
+        digest = key_digest(key).encode()
+        found: list[tuple[date | None, Caller]] = []
+        for known, last, caller in self._callers:
             if hmac.compare_digest(known, digest):
-                found = caller
-        return found
+                found.append((last, caller))
+        if not found:
+            return None
+        last, caller = found[0]
+        if last is not None and wall_clock().astimezone(self._zone).date() > last:
+            raise Expired
+        return caller
+
+
+def _last_day(name: str, text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise SettingsError(f"{PREFIX}API_KEYS: {name}: expected a last day such as 2027-01-31") from None
 
 
 class FailedAttempts:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 
 
 class TableKind(StrEnum):
@@ -316,8 +316,41 @@ _TABLES = (
                 "interaction_type",
                 ColumnType.STRING,
                 "What happened.",
-                allowed=("view", "click", "cart", "impression"),
+                allowed=("view", "click", "cart", "purchase", "impression"),
             ),
+            _id("exposure_id", "The exposure that it followed, where the shop knows.", nullable=True),
+        ),
+    ),
+    Table(
+        "exposures",
+        TableKind.EVENT,
+        "One row per product that a customer was shown as recommended, by Shopwright (its log flows back) or by what "
+        "ran before it.",
+        key=("exposure_id", "rank"),
+        event_time="shown_at",
+        columns=(
+            _id("exposure_id", "The answer that was shown."),
+            Column("rank", ColumnType.INT64, "Place of the product in it, from 1.", above=0),
+            _CUSTOMER_ID,
+            _id("product_id", "The product."),
+            _at("shown_at", "When it was answered"),
+            _text("placement", "Where it was shown, in the shop's own words."),
+            Column(
+                "step",
+                ColumnType.STRING,
+                "Where the answer came from.",
+                allowed=("personal", "batch", "segment", "popular", "static"),
+            ),
+            _text("model_version", "The model that ranked."),
+            _text("policy_version", "The rule of exploration."),
+            Column(
+                "propensity",
+                ColumnType.FLOAT64,
+                "Chance, when it was shown, of this product at this place.",
+                nullable=True,
+                minimum=0,
+            ),
+            Column("is_explored", ColumnType.BOOL, "Whether the answer's products were drawn, to learn from them."),
         ),
     ),
     Table(

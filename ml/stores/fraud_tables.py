@@ -1,6 +1,19 @@
 """The operational record of fraud: decisions, cases to review, policies, lists, hits of rules."""
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from ml.stores.operational_tables import Moment, metadata
 
@@ -9,12 +22,12 @@ decisions = Table(  # one per order; never changed once made, a later re-scoring
     metadata,
     Column("id", Integer, primary_key=True),
     Column("decision_id", String(80), nullable=False, unique=True),
-    Column("order_id", String(120), nullable=False, unique=True),
-    Column("customer_id", String(120)),
+    Column("order_id", String(200), nullable=False, unique=True),
+    Column("customer_id", String(200)),
     Column("partition", String(10), nullable=False),  # shop day of the order
     Column("ordered_at", Moment, nullable=False),  # the order's first attempt to pay
     Column("decided_at", Moment, nullable=False),  # shop time of the decision
-    Column("amount_cents", Integer, nullable=False),
+    Column("amount_cents", BigInteger, nullable=False),
     Column("action", String(10), nullable=False),  # approve, challenge, review, decline
     Column("source", String(12), nullable=False),  # model, rule, list, standin
     Column("score", Float),  # calibrated probability of fraud; null when no model scored
@@ -32,11 +45,35 @@ decisions = Table(  # one per order; never changed once made, a later re-scoring
     Column("expected_saving_cents", Float),  # what this action is expected to save; null: taken from the costs
 )
 
+rescorings = Table(  # of decisions made without the model: what it says once its features are back
+    "fraud_rescorings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("decision_id", String(80), nullable=False, unique=True),
+    Column("order_id", String(200), nullable=False),
+    Column("score", Float),  # null: it could not be scored afterwards either
+    Column("action", String(10)),  # what the policy would have done
+    Column("model_version", String(120)),
+    Column("policy_version", String(120)),
+    Column("problem", Text),  # why it was not scored; null when it was
+    Column("rescored_at", Moment, nullable=False),  # wall clock
+)
+
+follower_marks = Table(  # how far each part of the follower has read the serving log
+    "follower_marks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(40), nullable=False, unique=True),
+    Column("log_id", String(40), nullable=False),  # positions mean nothing in another log
+    Column("position", Integer, nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
 shadow_decisions = Table(  # what a policy in shadow would have done
     "fraud_shadow_decisions",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("order_id", String(120), nullable=False),
+    Column("order_id", String(200), nullable=False),
     Column("policy_version", String(120), nullable=False),
     Column("partition", String(10), nullable=False),
     Column("action", String(10), nullable=False),
@@ -49,7 +86,7 @@ review_cases = Table(
     "review_cases",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("order_id", String(120), nullable=False, unique=True),
+    Column("order_id", String(200), nullable=False, unique=True),
     Column("decision_id", String(80), nullable=False),
     Column("partition", String(10), nullable=False),
     Column("expected_saving_cents", Float, nullable=False),  # what looking at it is expected to save
@@ -69,7 +106,7 @@ review_events = Table(  # the audit trail: who did what with a case, when; only 
     "review_events",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("order_id", String(120), nullable=False),
+    Column("order_id", String(200), nullable=False),
     Column("event", String(10), nullable=False),  # opened, claimed, released, decided, expired
     Column("by", String(120)),  # null: the platform itself
     Column("note", Text),
@@ -120,7 +157,7 @@ rule_hits = Table(  # what each rule matched, for its statistics and its circuit
     Column("id", Integer, primary_key=True),
     Column("rule", String(80), nullable=False),
     Column("policy_version", String(120), nullable=False),
-    Column("order_id", String(120), nullable=False),
+    Column("order_id", String(200), nullable=False),
     Column("ordered_at", Moment, nullable=False),
     Column("action", String(10), nullable=False),  # what the rule asked for
     Column("is_capped", Boolean, nullable=False),  # its circuit breaker stood open, so it was not done

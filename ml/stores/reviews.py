@@ -70,6 +70,25 @@ def open_cases(operations: Operations) -> list[str]:
     return opened
 
 
+def open_case(
+    operations: Operations, *, order_id: str, decision_id: str, partition: str, expected_saving_cents: float, note: str
+) -> bool:
+    """Open a case for an order whose decision asked for none; False where it has one.
+
+    Args:
+        note: Why, for the trail.
+    """
+    row = {"order_id": order_id, "decision_id": decision_id, "partition": partition, "state": "open"}
+    statement = operations.insert(review_cases).values(
+        **row, expected_saving_cents=expected_saving_cents, opened_at=wall_clock()
+    )
+    with operations.transaction() as connection:
+        is_new = connection.execute(statement.on_conflict_do_nothing(index_elements=["order_id"])).rowcount == 1
+        if is_new:
+            _note_event(connection, order_id, "opened", None, note)
+    return is_new
+
+
 def _saving(decision: dict[str, Any]) -> float:
     """What looking at the order is expected to save against the cheapest other action."""
     if decision["expected_saving_cents"] is not None:

@@ -7,7 +7,6 @@ being built anew or that was built by another declaration is never read as if it
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ml.outcomes import ToolFailed
 from ml.settings import PREFIX, Settings, SettingsError
+from ml.stores.online_connections import OnlineFile, redis_asked_once
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -26,6 +26,7 @@ URL_SCHEMES = ("redis://", "rediss://", "unix://")
 _POSITION = "position"
 _KEYS_A_QUERY = 30_000
 _SQLITE_WAIT_SECONDS = 5.0
+_SCHEMA = "create table if not exists state (key text primary key, record blob) without rowid"
 
 
 class StateUnavailable(ToolFailed):
@@ -123,6 +124,10 @@ def _refuse_unfit(position: Position | None, built_by: str) -> None:
         raise StateUnavailable("the state of fraud features is being built and has not caught up yet")
 
 
+def _unavailable(error: sqlite3.Error) -> StateUnavailable:
+    return StateUnavailable(f"the state of fraud features (SQLite): {error}")
+
+
 class SqliteState:
     """In one SQLite file in WAL mode: readers are never blocked.
 
@@ -130,8 +135,8 @@ class SqliteState:
     """
 
     def __init__(self, path: Path, built_by: str) -> None:
-        self._path, self._built_by = path, built_by
-        self._local = threading.local()
+        self._built_by = built_by
+        self._file = OnlineFile(path, _SCHEMA, _SQLITE_WAIT_SECONDS, _unavailable)
 
     def read(self, keys: Sequence[str]) -> dict[str, bytes]:
         found = self.read_unfinished([_POSITION, *keys])
@@ -140,7 +145,7 @@ class SqliteState:
         return found
 
     def read_unfinished(self, keys: Sequence[str]) -> dict[str, bytes]:
-        with self._transaction("deferred") as connection:
+        with self._file.transaction("deferred") as connection:
             rows: list[tuple[str, bytes]] = []
             for start in range(0, len(keys), _KEYS_A_QUERY):
                 some = list(keys[start : start + _KEYS_A_QUERY])
@@ -155,7 +160,7 @@ class SqliteState:
     def commit(self, updates: Mapping[str, bytes | None], position: Position, after: Position) -> None:
         written = {key: record for key, record in updates.items() if record is not None}
         gone = [(key,) for key, record in updates.items() if record is None]
-        with self._transaction("immediate") as connection:
+        with self._file.transaction("immediate") as connection:
             row = connection.execute("select record from state where key = ?", (_POSITION,)).fetchone()
             if row is None or Position.decode(row[0]) != after:
                 raise StateConflict("the state of fraud features was changed by another process")
@@ -164,34 +169,9 @@ class SqliteState:
             connection.executemany("insert or replace into state (key, record) values (?, ?)", records)
 
     def begin(self, position: Position) -> None:
-        with self._transaction("immediate") as connection:
+        with self._file.transaction("immediate") as connection:
             connection.execute("delete from state")
             connection.execute("insert into state (key, record) values (?, ?)", (_POSITION, position.encode()))
-
-    @contextmanager
-    def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._connection()
-            connection.execute(f"begin {kind}")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("rollback")
-                raise
-            connection.execute("commit")
-        except sqlite3.Error as error:
-            raise StateUnavailable(f"the state of fraud features (SQLite): {error}") from error
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=_SQLITE_WAIT_SECONDS, isolation_level=None)
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = normal")
-            connection.execute("create table if not exists state (key text primary key, record blob) without rowid")
-            self._local.connection = connection
-        return connection
 
 
 class RedisState:
@@ -202,18 +182,8 @@ class RedisState:
     """
 
     def __init__(self, url: str, name: str, built_by: str, timeout_seconds: float = READER_TIMEOUT_SECONDS) -> None:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
         self._name, self._built_by = name, built_by
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_timeout=False,
-        )
+        self._redis = redis_asked_once(url, timeout_seconds)
 
     def read(self, keys: Sequence[str]) -> dict[str, bytes]:
         found = self.read_unfinished([_POSITION, *keys])

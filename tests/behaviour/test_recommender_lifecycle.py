@@ -19,10 +19,13 @@ from ml.cli.promotion import challenge_path
 from ml.cli.recommender.inputs import recommendations_store
 from ml.outcomes import DataFailed, ToolFailed
 from ml.recommender.features import FEATURES
+from ml.recommender.online import Filters
+from ml.serving.recommender_parts import load_recommender
 from ml.settings import Settings, get_settings
 from ml.shop.generated import small_shop
 from ml.stores import registry
 from ml.stores.bundles import REFERENCE
+from ml.stores.customer_rows import open_customer_rows
 from ml.stores.feast_repo import apply_if_changed
 from ml.stores.operations import Operations, gate_verdicts, incidents, promotions
 from ml.stores.versions import Version
@@ -265,3 +268,30 @@ def test_the_command_prints_ten_with_reasons_and_says_when_it_does_not_know_the_
     unknown = CliRunner().invoke(recommender.recommend, ["stranger"], catch_exceptions=False)
     assert "this customer is not known" in unknown.output
     assert unknown.output.count("Popular in the shop lately") == 10
+
+
+def test_a_request_ranks_what_the_batch_published_for_every_customer(
+    settings: Settings, done: dict[str, dict[str, Any]]
+) -> None:
+    registry.promote(settings, "recommender", done["train_challenger"]["challenger"], LAST_DAY)
+    recommender.publish_recommendations(LAST_DAY)
+    parts = load_recommender(settings)
+    version = recommendations_store(settings).current()
+    assert version is not None
+    assert parts.rows_version is not None
+    published = recommendations_store(settings).read(version, "recommendations").to_pandas()
+    rows = open_customer_rows(settings).read(list(published["customer_id"].unique()), parts.rows_version)
+    checked = 0
+    for customer, of_customer in published.sort_values("rank").groupby("customer_id"):
+        expected = list(zip(of_customer["product_id"], of_customer["reason"], strict=True))
+        if str(customer) not in rows:
+            assert not parts.engine.knows(str(customer))
+            continue
+        offer = parts.engine.rank(str(customer), rows[str(customer)], 10, Filters())
+        assert [(item.product_id, item.reason) for item in offer.items if not offer.is_explored] == (
+            [] if offer.is_explored else expected
+        )
+        listed = parts.engine.batch(str(customer), 10, Filters())
+        assert listed.is_explored or [(item.product_id, item.reason) for item in listed.items] == expected
+        checked += not offer.is_explored
+    assert checked > 50

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ml.cli.serve import serve
+
 COMPOSE = yaml.safe_load((Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 
 
-def test_only_airflow_and_mlflow_are_published_and_only_on_loopback():
+def test_only_airflow_mlflow_and_the_api_are_published_and_only_on_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if service.get("ports")}
-    assert set(published) == {"airflow-api", "mlflow"}
+    assert set(published) == {"airflow-api", "mlflow", "serving"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -44,12 +46,25 @@ def test_mlflow_is_started_with_the_options_of_the_embedded_profile(tmp_path):
 
 
 def test_what_reads_the_shops_settings_gets_them_and_can_reach_its_source_and_its_alerts():
-    for name in ("airflow-scheduler", "watch", "freshness", "fraud-state"):
+    for name in ("airflow-scheduler", "watch", "freshness", "follower", "serving"):
         assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}]
         assert "front" in SERVICES[name]["networks"], f"{name} has a way out of the internal network"
     assert SERVICES["airflow-dag-processor"]["env_file"], "the schedule follows from the shop's settings"
     assert COMPOSE["networks"]["internal"]["internal"]
     assert not (COMPOSE["networks"]["front"] or {}).get("internal")
+
+
+@pytest.mark.parametrize("name", ["serving", "follower"])
+def test_the_api_and_its_follower_wait_for_nothing_that_may_be_down(name):
+    assert "depends_on" not in SERVICES[name]
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+def test_the_api_is_started_with_options_that_it_has():
+    program, command, *options = SERVICES["serving"]["command"]
+    assert (program, command) == ("shopwright", "serve")
+    serve.make_context("serve", [*options])  # raises for one that it does not know
+    assert SERVICES["serving"]["ports"] == [f"127.0.0.1:{options[-1]}:{options[-1]}"]
 
 
 def test_freshness_is_judged_without_anything_else_running():

@@ -34,6 +34,7 @@ PUBLISHED = {
     "feat_order_risk",
     "fct_fraud_labels",
     "fct_fraud_decisions",
+    "fct_exposures",
     "fct_row_conservation",
 }
 NAMES = {

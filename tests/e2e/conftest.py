@@ -67,6 +67,7 @@ def shop_settings(shop: Path, state: Path) -> dict[str, str]:
         "last_day": FIRST_DAY + timedelta(days=40),
         "airflow_port": 0,
         "mlflow_port": 0,
+        "serving_port": 0,
         "simulate_payments": True,
     }
     return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}

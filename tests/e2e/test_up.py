@@ -67,7 +67,9 @@ def test_up_survives_a_kill_and_ends_clean(up, state):
     process, output = up()
     _await_line(process, output, "shop_ingest land_days")
     leaders = read_leaders(layout.processes)
-    assert {leader.name for leader in leaders} >= {"scheduler", "api-server", "dag-processor", "mlflow", "watch"}
+    assert {leader.name for leader in leaders} >= {
+        *("scheduler", "api-server", "dag-processor", "mlflow", "watch", "serving", "follow")
+    }
     process.send_signal(signal.SIGKILL)
     process.wait()
     await_it(lambda: not members(leaders), 60, "every process to end with its killed owner")

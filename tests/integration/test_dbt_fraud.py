@@ -173,6 +173,7 @@ def test_a_shop_without_payments_has_the_marts_empty(without_payments: Built) ->
         "features.feat_order_risk",
         "core.fct_fraud_labels",
         "core.fct_fraud_decisions",
+        "core.fct_exposures",
     ):
         assert without_payments.rows(mart) == []
     assert not any(order["is_suspect"] for order in without_payments.rows("core.fct_orders"))

@@ -24,22 +24,32 @@ def taken_port():
 
 
 def test_a_free_port_is_chosen_recorded_and_kept(configure):
-    settings = configure(airflow_port=0, mlflow_port=0)
+    settings = configure(airflow_port=0, mlflow_port=0, serving_port=0)
     layout = Layout(settings.shop_dir)
     chosen = choose_ports(settings, layout)
-    assert chosen.airflow != chosen.mlflow
-    assert is_free(chosen.airflow)
+    assert len({chosen.airflow, chosen.mlflow, chosen.serving}) == 3
+    assert is_free(chosen.serving)
     assert read_ports(layout) == chosen
     assert choose_ports(settings, layout) == chosen
 
 
-def test_a_port_in_use_is_one_line_that_names_the_setting(configure, taken_port):
-    settings = configure(airflow_port=taken_port, mlflow_port=0)
-    with pytest.raises(SettingsError, match=f"port {taken_port} is in use.*SHOPWRIGHT_AIRFLOW_PORT"):
+@pytest.mark.parametrize("name", ["airflow", "serving"])
+def test_a_port_in_use_is_one_line_that_names_the_setting(configure, taken_port, name):
+    settings = configure(**{"airflow_port": 0, "mlflow_port": 0, "serving_port": 0, f"{name}_port": taken_port})
+    with pytest.raises(SettingsError, match=f"port {taken_port} is in use.*SHOPWRIGHT_{name.upper()}_PORT"):
         choose_ports(settings, Layout(settings.shop_dir))
     findings = {finding.observed.split(":")[0]: finding for finding in check_ports(settings)}
-    assert not findings["airflow"].is_ok
+    assert not findings[name].is_ok
     assert findings["mlflow"].is_ok
+
+
+def test_a_record_from_before_there_was_an_api_gets_its_port(configure):
+    settings = configure(airflow_port=0, mlflow_port=0, serving_port=0)
+    layout = Layout(settings.shop_dir)
+    layout.ports.parent.mkdir(parents=True)
+    layout.ports.write_text(json.dumps({"airflow": 1, "mlflow": 2}))
+    assert read_ports(layout).serving == 0
+    assert choose_ports(settings, layout).serving > 0
 
 
 class _Api(http.server.BaseHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """Whoever posts or applies events is killed with -9 at each step: what was acknowledged counts, and counts once."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 
 from ml.cli.fraud.events import post_events
+from ml.serving.events import canonical_json
 from ml.settings import Settings
-from ml.stores.event_log import EventLog
+from ml.stores.serving_log import ServingLog
 from ml.stores.state_store import Position
 from tests.kill_points import Case, KillPoint, run_cases
 from tests.posted_events import FRAUDS, ORDERS, counts, events, follow_once, of_shop
@@ -50,21 +52,21 @@ def post_in_batches(state_dir: str, acknowledged: str) -> None:
 
 def commit_in_two_steps(self: Any, updates: Any, position: Position, after: Position) -> None:
     """What a commit must not be: the position is written for itself. `Position.encode` stands between the two."""
-    with self._transaction("immediate") as connection:
+    with self._file.transaction("immediate") as connection:
         records = [(key, record) for key, record in updates.items() if record is not None]
         connection.executemany("insert or replace into state (key, record) values (?, ?)", records)
     raw = position.encode()
-    with self._transaction("immediate") as connection:
+    with self._file.transaction("immediate") as connection:
         connection.execute("insert or replace into state (key, record) values ('position', ?)", (raw,))
 
 
 def commit_position_first(self: Any, updates: Any, position: Position, after: Position) -> None:
     """The same the other way round."""
-    with self._transaction("immediate") as connection:
+    with self._file.transaction("immediate") as connection:
         row = ("position", position.encode())
         connection.execute("insert or replace into state (key, record) values (?, ?)", row)
     position.encode()
-    with self._transaction("immediate") as connection:
+    with self._file.transaction("immediate") as connection:
         records = [(key, record) for key, record in updates.items() if record is not None]
         connection.executemany("insert or replace into state (key, record) values (?, ?)", records)
 
@@ -113,8 +115,8 @@ def test_the_kills_find_a_commit_that_is_not_one(tmp_path: Path) -> None:
 
 
 def test_a_poster_killed_at_any_moment_keeps_what_was_acknowledged(tmp_path: Path) -> None:
-    append = "ml.stores.event_log:EventLog.append"
-    inside = "ml.stores.event_log:EventLog._end"
+    append = "ml.stores.serving_log:ServingLog.append"
+    inside = "ml.stores.log_judging:JudgedRequest.judge"
     points = [KillPoint(target, is_after, nth) for target in (append, inside) for is_after in (0, 1) for nth in (1, 4)]
     cases = []
     for number, point in enumerate(points):
@@ -127,6 +129,6 @@ def test_a_poster_killed_at_any_moment_keeps_what_was_acknowledged(tmp_path: Pat
         assert killed.signal == KILLED, point
         told = (folder / "acknowledged").read_text().split()
         acknowledged = int(told[-1]) if told else 0
-        kept = [logged.body for logged in EventLog.from_settings(of_shop(folder)).read_after(0, 1000)]
-        assert kept[:acknowledged] == events()[:acknowledged], point
+        kept = [logged.body for logged in ServingLog.from_settings(of_shop(folder)).read_after(0, 1000)]
+        assert kept[:acknowledged] == [canonical_json(json.loads(line)) for line in events()[:acknowledged]], point
         assert len(kept) in (acknowledged, acknowledged + 5), point

@@ -1,13 +1,23 @@
 """The README's sections for the hands, followed to the letter, but for the folders that the shop is put in."""
 
+import json
 import os
 import re
+import socket
 import subprocess
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import pytest
 
+from ml.embedded.layout import Layout, api_key_grant
+from ml.embedded.stack import shopwright_arguments
+from ml.settings import PREFIX, PROJECT_DIR
 from ml.shop.generated import small_shop
 from ml.stores.dbt_run import scratch_path
 from tests.dbt_projects import copy_project
@@ -58,3 +68,62 @@ def test_editing_a_model_goes_as_the_readme_says_while_the_platform_builds(tmp_p
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
             shares.append(float(re.findall(r"\|\s*([0-9.]+)\s*\|", done.stdout)[-1]))
     assert shares[1] > shares[0]
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """The address of a real server of an empty shop with the default settings, and where its state lies."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    state = tmp_path / "var"
+    layout = Layout(state / "completejourney")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    own = {"STATE_DIR": str(state), "SERVING_PORT": str(port), "API_KEYS": json.dumps(api_key_grant(layout))}
+    log = tmp_path / "serving.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            shopwright_arguments("serve"),
+            cwd=PROJECT_DIR,
+            env=inherited | {f"{PREFIX}{name}": value for name, value in own.items()},
+            stdout=output,
+            stderr=output,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await_health(server, url, log)
+        yield url, state
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _await_health(server, url, log):
+    deadline = time.monotonic() + 90
+    while True:
+        assert server.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=5):  # noqa: S310 - our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+
+
+def test_asking_goes_as_the_readme_says_even_of_a_shop_that_knows_nothing_yet(serving, tmp_path):
+    """Every command is answered: without model, lists and features, by the last steps of the ladders."""
+    url, state = serving
+    script = (
+        commands_of("ask it")
+        .replace("http://127.0.0.1:8400", url)
+        .replace("var/completejourney", f"{state}/completejourney")
+    )
+    done = subprocess.run(["sh", "-ec", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, decided, again, viewed, objected, after = [json.loads(line) for line in done.stdout.splitlines() if line]
+    assert (first["step"], first["degraded"], first["profiling"]) == ("static", True, True)
+    assert (decided["payment_id"], decided["step"], decided["degraded"]) == ("try-1", "standin", True)
+    assert (again["decision_id"], again["action"]) == (decided["decision_id"], decided["action"])
+    assert again["replay"]["reproduced"] is True
+    assert (viewed["taken"], objected["taken"]) == (1, 1)
+    assert after["profiling"] is False

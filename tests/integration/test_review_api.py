@@ -1,11 +1,7 @@
 """The review API: every route by key and scope, bodies read strictly, one shape of error, nothing echoed."""
 
 import json
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,21 +13,21 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from ml.outcomes import DataFailed, ToolFailed
+from ml.serving.app import create_app
 from ml.serving.keys import key_digest
-from ml.serving.reviews_api import create_app
-from ml.settings import PROJECT_DIR, Settings, SettingsError
+from ml.settings import Settings, SettingsError
 from ml.stores import decision_log, reviews
 from ml.stores.fraud_tables import review_cases
 from ml.stores.operations import Operations
 from ml.stores.warehouse import marts_store
+from tests.serving_stubs import stub_services
 
 AT = datetime(2017, 11, 19, 15, 30, tzinfo=UTC)
 KEYS = {"reader": "read-key", "anna": "write-key", "bert": "other-key"}
 CANARY = "canary-4111111111111111"
 
-# Every route of the API: method, path, scope, a body that it takes.
+# Every route of the queue: method, path, scope, a body that it takes.
 ROUTES = [
-    ("GET", "/health", None, None),
     ("GET", "/v1/reviews", "reviews:read", None),
     ("GET", "/v1/reviews/o1", "reviews:read", None),
     ("POST", "/v1/claims", "reviews:write", {}),
@@ -84,8 +80,10 @@ def operations(settings: Settings) -> Operations:
 
 
 @pytest.fixture
-def client(settings: Settings, operations: Operations) -> TestClient:
-    return TestClient(create_app(settings), raise_server_exceptions=False)
+def client(settings: Settings, operations: Operations) -> Iterator[TestClient]:
+    services = stub_services(settings)
+    yield TestClient(create_app(settings, services=services), raise_server_exceptions=False)
+    services.stop()
 
 
 def signed(name: str) -> dict[str, str]:
@@ -126,17 +124,9 @@ def test_no_key_no_api(configure):
         create_app(configure())
 
 
-def test_every_route_is_in_the_matrix(client):
-    made = {(method, route.path) for route in client.app.routes for method in route.methods - {"HEAD"}}
-    assert made == {(method, path.replace("o1", "{order_id}")) for method, path, _, _ in ROUTES}
-
-
 @pytest.mark.parametrize(("method", "path", "scope", "body"), ROUTES)
 def test_a_route_takes_its_scope_and_no_other(client, method, path, scope, body):
     headers = {"Authorization": f"Bearer {CANARY}"}
-    if scope is None:
-        assert client.request(method, path).status_code == 200
-        return
     error_of(client.request(method, path, json=body), 401, "unauthorized")
     answer = client.request(method, path, json=body, headers=headers)
     error_of(answer, 401, "unauthorized")
@@ -239,7 +229,7 @@ def test_a_case_shows_why_and_what_is_around_it(client, settings):
         (b'{"verdict": NaN}', 400, "bad_json"),
         (b'{"verdict": -Infinity}', 400, "bad_json"),
         (b'{"verdict": ' + b"9" * 5000 + b"}", 400, "bad_json"),
-        (b"[" * 15_000, 400, "bad_json"),
+        (b"[" * 20_000, 400, "bad_json"),
         (b"[" * 20 + b"]" * 20, 400, "bad_json"),
         (b'{"verdict": "fraud", "verdict": "legitimate"}', 400, "duplicate_key"),
         (b"null", 422, "invalid"),
@@ -254,7 +244,7 @@ def test_a_case_shows_why_and_what_is_around_it(client, settings):
         (b'{"verdict": "fraud", "note": "a\\u0000b"}', 422, "invalid"),
         (b'{"verdict": "fraud", "note": "\\ud800"}', 422, "invalid"),
         (b'{"verdict": "fraud", "note": "' + b"x" * 2001 + b'"}', 422, "invalid"),
-        (b'{"verdict": "fraud", "note": "' + b"x" * 20_000 + b'"}', 413, "too_large"),
+        (b'{"verdict": "fraud", "note": "' + b"x" * 70_000 + b'"}', 413, "too_large"),
     ],
 )
 def test_a_body_is_read_strictly(client, operations, body, status, code):
@@ -297,7 +287,7 @@ def test_an_unknown_order_is_not_found(client, order):
     assert CANARY not in answer.text
 
 
-@pytest.mark.parametrize("order", ["%00", "a%0Ab", "x" * 121])
+@pytest.mark.parametrize("order", ["%00", "a%0Ab", "x" * 201])
 def test_what_is_no_order_id_is_refused(client, order):
     error_of(client.get(f"/v1/reviews/{order}", headers=signed("anna")), 422, "invalid")
 
@@ -318,7 +308,7 @@ def test_other_addresses_and_methods_have_the_same_shape(client, method, path, s
 
 
 def test_large_headers_are_refused(client):
-    error_of(client.get("/health", headers={"X-Large": "x" * 9000}), 431, "headers_too_large")
+    error_of(client.get("/healthz", headers={"X-Large": "x" * 9000}), 431, "headers_too_large")
 
 
 @pytest.mark.parametrize(
@@ -352,30 +342,3 @@ def test_an_accident_tells_nothing_of_itself(client, monkeypatch, caplog):
     error = error_of(answer, 500, "internal")
     assert CANARY not in answer.text + caplog.text
     assert error["request_id"] in caplog.text
-
-
-def test_the_server_listens_on_loopback_only(settings, operations):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from ml.cli import main; main()", "reviews", "serve", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        base = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                assert httpx.get(f"{base}/health").json() == {"status": "ok"}
-                break
-            except httpx.TransportError:
-                assert server.poll() is None, server.stdout.read()
-                time.sleep(0.1)
-        else:
-            pytest.fail("the server did not answer")
-        assert len(httpx.get(f"{base}/v1/reviews", headers=signed("reader")).json()["cases"]) == 2
-        listening = [line.split()[1] for line in open("/proc/net/tcp").read().splitlines()[1:]]  # noqa: SIM115, PTH123
-        assert [
-            address for address in listening if address.endswith(f":{port:04X}") and address[:8] != "0100007F"
-        ] == []
-    finally:
-        server.terminate()
-        server.wait(30)

@@ -18,6 +18,7 @@ final as (
         occurred_at,
         _event_date as interaction_date,
         interaction_type,
+        exposure_id,
         _batch_id
     from newest
     where _op is distinct from 'delete'

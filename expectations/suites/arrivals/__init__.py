@@ -11,6 +11,7 @@ from expectations.suites.arrivals.coupon_redemptions import coupon_redemptions
 from expectations.suites.arrivals.coupons import coupons
 from expectations.suites.arrivals.customers import customers
 from expectations.suites.arrivals.demographics import demographics
+from expectations.suites.arrivals.exposures import exposures
 from expectations.suites.arrivals.fraud_decisions import fraud_decisions
 from expectations.suites.arrivals.fraud_reviews import fraud_reviews
 from expectations.suites.arrivals.from_contract import Arrival
@@ -30,6 +31,7 @@ ARRIVAL_SUITES: dict[str, Callable[[Arrival], list[Expectation]]] = {
     "coupons": coupons,
     "customers": customers,
     "demographics": demographics,
+    "exposures": exposures,
     "fraud_decisions": fraud_decisions,
     "fraud_reviews": fraud_reviews,
     "interactions": interactions,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from great_expectations.expectations.expectation import Expectation
 
+from expectations.suites.marts.exposures import fct_exposures
 from expectations.suites.marts.facts_and_dimensions import (
     audit_demographics,
     dim_customers,
@@ -37,5 +38,6 @@ MART_SUITES: dict[str, Callable[[StagedMart], list[Expectation]]] = {
     "feat_order_risk": feat_order_risk,
     "fct_fraud_labels": fct_fraud_labels,
     "fct_fraud_decisions": fct_fraud_decisions,
+    "fct_exposures": fct_exposures,
     "fct_row_conservation": fct_row_conservation,
 }

@@ -9,8 +9,13 @@ import click
 from ml.cli.tables import print_table
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
-# Command -> module of this package that defines it; loaded when it is used.
-_ELSEWHERE = {"post": "events", "follow": "events", "fairness": "fairness"}
+# Command -> module of this package and the name in it; loaded when it is used.
+_ELSEWHERE = {
+    "post": "events:post",
+    "follow": "events:follow",
+    "feed": "feed:feed_command",
+    "fairness": "fairness:fairness",
+}
 
 
 def build_training_set(partition: date) -> dict[str, Any]:
@@ -48,6 +53,13 @@ def score_orders(partition: date) -> dict[str, Any]:
     return scoring.score_orders(partition)
 
 
+def feed_state(partition: date) -> dict[str, Any]:
+    """Feed landed payments and labels to the state of fraud features."""
+    from ml.cli.fraud import feed
+
+    return feed.feed_state(partition)
+
+
 def settle_labels(partition: date) -> dict[str, Any]:
     """Measure how labels come in, and close the cases that nobody looked at."""
     from ml.cli.fraud import labels
@@ -64,8 +76,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        command = getattr(importlib.import_module(f"ml.cli.fraud.{_ELSEWHERE[cmd_name]}"), cmd_name)
-        assert isinstance(command, click.Command), f"ml.cli.fraud.{_ELSEWHERE[cmd_name]}.{cmd_name} is not a command"
+        module, _, name = _ELSEWHERE[cmd_name].partition(":")
+        command = getattr(importlib.import_module(f"ml.cli.fraud.{module}"), name)
+        assert isinstance(command, click.Command), f"ml.cli.fraud.{module}.{name} is not a command"
         return command
 
 

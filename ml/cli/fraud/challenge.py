@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.cli.feature_changes import changed_features
+from ml.cli.fraud.fallback import NOT_TRIED, FallbackTrial, try_fallback
 from ml.cli.fraud.inputs import (
     PAYMENTS_MART,
     PRODUCT,
@@ -27,13 +28,17 @@ from ml.cli.policies_in_force import active_policy
 from ml.cli.promotion import finite, store_challenge, stored_challenge
 from ml.cli.training_sets import find_training_set, require_passed_gate, training_store
 from ml.evaluation.classification_promotion import Contender, PromotionConfig, measure_challenge
+from ml.evaluation.explanation_budget import Budgeted, explanation_milliseconds, within_budget
 from ml.fairness.groups import order_groups
 from ml.fairness.rates import RateGap, RatesConfig, audit_decisions
 from ml.fraud.baselines import fit_baselines
 from ml.fraud.config import FraudConfig
 from ml.fraud.dataset import TEST
 from ml.fraud.evaluate import JudgedFraud, best, judge
+from ml.fraud.fallback import fit_fallback
 from ml.fraud.features import model_features
+from ml.fraud.golden import GOLDEN, golden_file
+from ml.fraud.inputs import input_values
 from ml.fraud.policy import Policy, expected_costs
 from ml.fraud.protocols import BIAS, FraudScorer
 from ml.fraud.score import FraudModel
@@ -65,12 +70,14 @@ class Trial:
         scorers: All baselines, the model and, where these features can score it, a model that is champion.
         judged: By name, in the order of `rows`.
         baseline: Name of the best baseline, by average precision.
+        fallback: The model for orders whose counted features are missing.
     """
 
     rows: pd.DataFrame
     scorers: dict[str, FraudScorer]
     judged: dict[str, JudgedFraud]
     baseline: str
+    fallback: FallbackTrial = NOT_TRIED
 
     def metrics(self) -> dict[str, dict[str, float]]:
         return {name: judged.summary() for name, judged in self.judged.items()}
@@ -92,16 +99,21 @@ def train_challenger(partition: date) -> dict[str, Any]:
     config = configuration(settings)
     store = training_store(settings, PRODUCT)
     rows = store.read(version, TRAINING_ROWS).to_pandas()
-    model = fit(rows, config)
+    budgeted = _fit(rows, config)
+    model = budgeted.model
     baselines = fit_baselines(rows, list(model_features(rows.columns)), config)
+    fallback = fit_fallback(rows, config)
     test = rows[rows["fold"] == TEST].reset_index(drop=True)
     del rows
     champion = registry.load_champion(settings, PRODUCT)
     policy = active_policy(Operations.from_settings(settings))
     trial = _try(model, baselines, _comparable(marts, champion), test, policy, config)
+    trial = replace(trial, fallback=try_fallback(fallback, test, config))
     reference = store.read(version, REFERENCE_ROWS).to_pandas()
     bundle = _save(settings, model, version, trial, reference)
-    challenge = _stored_or_measured(settings, partition, bundle, champion, trial, version, marts, policy, reference)
+    challenge = _stored_or_measured(
+        settings, partition, bundle, champion, trial, version, marts, policy, reference, budgeted.milliseconds
+    )
     record_training(settings, bundle, trial.judged, model)
     return {
         "partition": partition.isoformat(),
@@ -111,6 +123,20 @@ def train_challenger(partition: date) -> dict[str, Any]:
         "payments": origin(settings)["payments"],
         "metrics": challenge["metrics"],
     }
+
+
+def _fit(rows: pd.DataFrame, config: FraudConfig) -> Budgeted[FraudModel]:
+    """A model whose reasons cost no more than they may; one with fewer trees for their sake is named so."""
+
+    def train(trees: int) -> FraudModel:
+        model = fit(rows, replace(config, trees=replace(config.trees, trees=trees)))
+        return model if trees == config.trees.trees else replace(model, name=f"{model.name}_at_most_{trees}")
+
+    def measure(model: FraudModel) -> float:
+        one = input_values(rows.head(1), model.features)
+        return explanation_milliseconds(lambda: model.judged(one))
+
+    return within_budget(train, config.trees.trees, measure)
 
 
 def _try(
@@ -150,12 +176,13 @@ def _comparable(marts: Marts, champion: ModelBundle | None) -> FraudScorer | Non
 def _save(
     settings: Settings, scorer: FraudScorer, version: Version, trial: Trial, reference: pd.DataFrame
 ) -> ModelBundle:
-    """A scorer as a bundle, with a sample of the newest orders as it scores them."""
+    """A scorer as a bundle: with a sample of the newest orders as it scores them, golden rows, the fallback model."""
     watched = watched_features(scorer, reference)
     sample = reference[watched].assign(**{SCORE: scorer.probabilities(reference)})
     buffer = io.BytesIO()
     sample[np.isfinite(sample[SCORE])].to_parquet(buffer, index=False)
     files: dict[str, bytes | Path] = {**scorer.files(), REFERENCE: buffer.getvalue()}
+    files |= {GOLDEN: golden_file(trial.rows, scorer, trial.fallback.model), **trial.fallback.files()}
     return save_bundle(settings, PRODUCT, _manifest(version, scorer, trial) | {"watched": watched}, files)
 
 
@@ -189,6 +216,7 @@ def _manifest(version: Version, scorer: FraudScorer, trial: Trial) -> dict[str, 
         "label_delay": lineage["label_delay"],
         "config": lineage["config"],
         "metrics": finite(metrics),
+        "fallback": trial.fallback.told(),
     }
 
 
@@ -207,6 +235,7 @@ def _stored_or_measured(
     marts: Marts,
     policy: Policy,
     reference: pd.DataFrame,
+    explanation_ms: float,
 ) -> dict[str, Any]:
     """The challenge. With no champion yet, the best baseline is saved to be the first."""
     stored = stored_challenge(settings, partition, bundle)
@@ -222,7 +251,7 @@ def _stored_or_measured(
     opponent = _opponent(champion, trial)
     gaps = _gaps(marts, trial, name, policy, settings.seed)
     measured = measure_challenge(
-        Contender(name, model.kind, trial.judged[name].per_order, model.leaves()),
+        Contender(name, model.kind, trial.judged[name].per_order, model.leaves(), explanation_ms),
         opponent,
         Contender(trial.baseline, "baseline", trial.judged[trial.baseline].per_order),
         [gap.as_dict() for gap in gaps],
@@ -236,7 +265,7 @@ def _stored_or_measured(
         is_first=is_first,
         opponent=opponent.name,
         best_baseline=trial.baseline,
-        measured=measured.as_dict(),
+        measured=measured.as_dict() | {"fallback": trial.fallback.told()},
         metrics=trial.metrics(),
     )
 

@@ -1,24 +1,36 @@
-"""Events posted while the shop is open: taken into the log, and applied to the state of fraud features."""
+"""The log's two ends on the command line: events are taken into it, and what is in it is brought to where it is needed.
+
+The follower applies payments, labels and attempts to the state of fraud features, writes decisions into the
+operational record, and scores again what was decided without the model.
+"""
 
 import json
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import TextIO
 
 import click
+from sqlalchemy.exc import OperationalError
 
+from ml.cli.fraud.feed import history
+from ml.cli.fraud.rescore import Rescorer
+from ml.cli.fraud.settle import DECISION, Settler
 from ml.fraud.declaration import declaration
-from ml.fraud.events import LABEL, PAYMENT, EventRefused, LabelEvent, OrderEvent, parse_event
+from ml.fraud.events import EventRefused, LabelEvent, OrderEvent, parse_attempt, parse_event
 from ml.fraud.state_records import state_digest
 from ml.fraud.state_updates import apply_events
 from ml.outcomes import DataFailed, ToolFailed
+from ml.serving.events import posted_entry
+from ml.serving.feature_lag import COUNTED_KINDS
 from ml.settings import Settings, get_settings, wall_clock
 from ml.stores.durable import exclusive_lock_if_free
-from ml.stores.event_log import EventLog
+from ml.stores.operations import Operations
+from ml.stores.serving_log import Logged, ServingLog
 from ml.stores.state_store import Position, StateConflict, StateStore, StateUnavailable, open_state_store
 
 POST_BATCH = 500
@@ -26,16 +38,6 @@ APPLY_BATCH = 500
 _IDLE_SECONDS = 0.2
 _UNAVAILABLE_SECONDS = 1.0
 _REFUSALS_SHOWN = 20
-# Mart -> how a row of it is posted. An order's first attempt stands for its payment: the mart keeps no others.
-_HISTORY = {
-    PAYMENT: """
-        select order_id as payment_id, order_id, customer_id, attempted_at, instrument_hash, device_hash, ip_hash,
-            ip_country, shipping_address_hash, billing_address_hash, email_domain, account_created_at, channel,
-            terminal_id, amount_cents, currency, first_outcome as outcome
-        from fct_order_payments order by attempted_at, order_id
-    """,
-    LABEL: "select label_id, order_id, is_fraud, known_at, label_source from fct_fraud_labels order by known_at",
-}
 
 
 @dataclass
@@ -44,53 +46,43 @@ class Posted:
 
     Attributes:
         taken: Events that are in the log, on disk.
+        known: Those of them that were in it before.
+        conflicts: Events under whose id something else is in the log; what is there stays.
         refused: (Line, which rule it broke); never a value.
     """
 
     taken: int = 0
+    known: int = 0
+    conflicts: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
 
 
-def post_events(settings: Settings, lines: Iterable[str], now: datetime | None) -> Posted:
+def post_events(settings: Settings, lines: Iterable[str], now: datetime | None, *, flows_back: bool = True) -> Posted:
     """Check events, one JSON object a line, and take those that pass into the log.
 
     Args:
         now: What "future" is measured against; None for the shop's own history.
+        flows_back: Whether they become rows of the shop's raw tables; false for what was read from those.
     """
-    log, posted = EventLog.from_settings(settings), Posted()
+    log, posted = ServingLog.from_settings(settings), Posted()
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     while batch := list(islice(numbered, POST_BATCH)):
         passed = []
         for number, line in batch:
             try:
                 parse_event(line, now, settings.currency)
-                passed.append(line.strip())
+                passed.append(posted_entry(json.loads(line), flows_back=flows_back))
             except EventRefused as error:
                 posted.refused.append((number, str(error)))
         if passed:
-            log.append(passed)
-            posted.taken += len(passed)
+            statuses = Counter(outcome.status for outcome in log.append(passed))
+            posted.taken += statuses["taken"] + statuses["known"]
+            posted.known += statuses["known"]
+            posted.conflicts += statuses["conflict"]
     return posted
 
 
-def history(settings: Settings) -> Iterator[str]:
-    """The published marts' payments and labels as events."""
-    from ml.stores.warehouse import open_marts
-
-    connection = open_marts(settings).connect()
-    for kind, query in _HISTORY.items():
-        rows = connection.execute(query)
-        columns = [column[0] for column in rows.description]
-        while some := rows.fetchmany(POST_BATCH):
-            yield from (_body(kind, dict(zip(columns, row, strict=True))) for row in some)
-
-
-def _body(kind: str, row: Mapping[str, object]) -> str:
-    values = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-    return json.dumps({"type": kind, **values}, separators=(",", ":"))
-
-
-def begin_if_needed(log: EventLog, state: StateStore, *, is_rebuild: bool = False) -> Position:
+def begin_if_needed(log: ServingLog, state: StateStore, *, is_rebuild: bool = False) -> Position:
     """Where to go on; a state that was lost or that another declaration built is begun anew, from the log's start.
 
     Raises:
@@ -108,7 +100,7 @@ def begin_if_needed(log: EventLog, state: StateStore, *, is_rebuild: bool = Fals
     return position
 
 
-def apply_waiting(settings: Settings, log: EventLog, state: StateStore, position: Position) -> Position:
+def apply_waiting(settings: Settings, log: ServingLog, state: StateStore, position: Position) -> Position:
     """Apply the next events of the log, and commit them with their position; the same position when none wait."""
     waiting = log.read_after(position.applied, APPLY_BATCH)
     if not waiting:
@@ -116,16 +108,27 @@ def apply_waiting(settings: Settings, log: EventLog, state: StateStore, position
     events: list[OrderEvent | LabelEvent] = []
     unreadable = {}
     for logged in waiting:
+        if logged.kind not in COUNTED_KINDS:
+            continue
         try:
-            events.append(parse_event(logged.body, None, settings.currency))
+            events.append(_event_of(logged, settings.currency))
         except EventRefused as error:  # taken in by other settings or an older version; it must not hold up the rest
             unreadable[logged.position] = str(error)
+        except (ValueError, KeyError, TypeError) as error:
+            unreadable[logged.position] = f"{logged.kind}: {type(error).__name__}"
     if unreadable:
         log.set_aside(unreadable)
     after = Position(waiting[-1].position, position.needed, position.built_by, position.log_id)
     updates = apply_events(_Unfinished(state), events, declaration())
     state.commit(updates, after, after=position)
     return after
+
+
+def _event_of(logged: Logged, currency: str) -> OrderEvent | LabelEvent:
+    """An entry as the state counts it; a decision is an attempt, and failed until its payment tells otherwise."""
+    if logged.kind == DECISION:
+        return parse_attempt(json.loads(logged.body)["attempt"], None, currency).event
+    return parse_event(logged.body, None, currency)
 
 
 @dataclass(frozen=True)
@@ -139,57 +142,100 @@ class _Unfinished:
 
 
 def follow_log(settings: Settings, *, stops: threading.Event, is_once: bool, is_rebuild: bool = False) -> int:
-    """Apply events as they come until told to stop, or until none wait.
+    """Bring what is in the log to where it is needed, as it comes, until told to stop or until nothing waits.
 
     Returns:
-        How many positions were gone through.
+        How many positions were applied to the state.
 
     Raises:
-        ToolFailed: Another follower is at work, or, when it should end once none wait, the state does not answer.
+        ToolFailed: Another follower is at work, or, when it should end once none wait, a store does not answer.
     """
-    log = EventLog.from_settings(settings)
-    state = open_state_store(settings, state_digest(declaration()), is_writer=True)
     with exclusive_lock_if_free(settings.shop_dir / "fraud" / "follow.lock") as is_held:
         if not is_held:
             raise ToolFailed("another `shopwright fraud follow` is at work for this shop")
-        return _follow(settings, log, state, stops, is_once, is_rebuild)
+        follower = _Follower(settings, is_rebuild=is_rebuild)
+        return follower.drain() if is_once else follower.follow(stops)
 
 
-def _follow(
-    settings: Settings, log: EventLog, state: StateStore, stops: threading.Event, is_once: bool, is_rebuild: bool
-) -> int:
-    applied, position, is_down = 0, None, False
-    while not stops.is_set():
+class _Follower:
+    """The state of fraud features first; then the operational record; then scores of what was decided blind.
+
+    Each goes on from a place of its own, so that one store that is down holds up nobody else.
+    """
+
+    def __init__(self, settings: Settings, *, is_rebuild: bool) -> None:
+        self._settings, self._is_rebuild = settings, is_rebuild
+        self._log = ServingLog.from_settings(settings)
+        self._state = open_state_store(settings, state_digest(declaration()), is_writer=True)
+        self._position: Position | None = None
+        self._record: tuple[Settler, Rescorer] | None = None
+        self._without_decision = 0  # up to here the log has none, so that no record is needed
+        self._told: dict[str, str] = {}
+
+    def drain(self) -> int:
+        """Until nothing waits; a store that does not answer raises."""
+        applied = 0
+        while count := self._apply():
+            applied += count
+        while self._settle():
+            pass
+        return applied
+
+    def follow(self, stops: threading.Event) -> int:
+        """As it comes. A store that does not answer is told of once, and waited for."""
+        applied = 0
+        while not stops.is_set():
+            count = self._guarded("state", self._apply)
+            settled = self._guarded("record", self._settle)
+            applied += count or 0
+            if not count and not settled:
+                stops.wait(_UNAVAILABLE_SECONDS if count is None or settled is None else _IDLE_SECONDS)
+        return applied
+
+    def _guarded(self, store: str, work: Callable[[], int]) -> int | None:
+        """What the work returned; None when its store does not answer."""
         try:
-            if position is None:
-                position, is_rebuild = begin_if_needed(log, state, is_rebuild=is_rebuild), False
-            after = apply_waiting(settings, log, state, position)
+            count = work()
         except StateConflict:
             raise
-        except StateUnavailable as error:
-            if is_once:
-                raise
-            if not is_down:
-                click.echo(f"{error}; events wait in the log", err=True)
-            # What was being committed may be in or not: only the state knows its position.
-            position, is_down = None, True
-            stops.wait(_UNAVAILABLE_SECONDS)
-            continue
-        is_down = False
-        applied += after.applied - position.applied
-        if after == position:
-            if is_once:
-                break
-            position = _still(state, position)
-            stops.wait(_IDLE_SECONDS)
-        else:
-            position = after
-    return applied
+        except (ToolFailed, OperationalError) as error:
+            problem = str(error) if isinstance(error, ToolFailed) else f"the operational record: {type(error).__name__}"
+            if self._told.get(store) != problem:
+                click.echo(f"{problem}; what is posted waits in the log", err=True)
+            self._told[store] = problem
+            if isinstance(error, StateUnavailable):
+                # What was being committed may be in or not: only the state knows its position.
+                self._position = None
+            return None
+        self._told.pop(store, None)
+        return count
 
+    def _apply(self) -> int:
+        """Apply the next events to the state; returns by how far it came."""
+        if self._position is None:
+            self._position = begin_if_needed(self._log, self._state, is_rebuild=self._is_rebuild)
+            self._is_rebuild = False
+        after = apply_waiting(self._settings, self._log, self._state, self._position)
+        count = after.applied - self._position.applied
+        # A state that was flushed while nothing happened is built anew at once.
+        self._position = after if count or self._state.position() == after else None
+        return count if self._position is not None else self._apply()
 
-def _still(state: StateStore, position: Position) -> Position | None:
-    """The position if the state still has it: one that was flushed while nothing happened is built anew at once."""
-    return position if state.position() == position else None
+    def _settle(self) -> int:
+        """Settle the next decisions and score the next blind ones; returns how many."""
+        if self._record is None:
+            end = self._log.end()
+            if end == self._without_decision or not self._log.read_after(self._without_decision, 1, (DECISION,)):
+                self._without_decision = end
+                return 0
+            operations = Operations.from_settings(self._settings)
+            reader = open_state_store(self._settings, state_digest(declaration()))
+            arguments = (self._settings, operations, self._log)
+            self._record = Settler(*arguments), Rescorer(*arguments, reader)
+        settler, rescorer = self._record
+        settled = settler.settle_waiting()
+        until = settler.settled if self._position is None else min(settler.settled, self._position.applied)
+        return settled + (0 if self._position is None else rescorer.rescore_waiting(until))
 
 
 @click.command()
@@ -199,8 +245,10 @@ def post(file: TextIO, is_history: bool) -> None:
     """Take events (JSON lines of FILE or standard input) into the log; they are on disk when this says so."""
     settings = get_settings()
     lines, now = (history(settings), None) if is_history else (file, wall_clock())
-    posted = post_events(settings, lines, now)
+    posted = post_events(settings, lines, now, flows_back=not is_history)
     click.echo(f"{posted.taken} events taken in")
+    if posted.conflicts:
+        click.echo(f"{posted.conflicts} events differ from what is kept under their ids, which stays", err=True)
     if posted.refused:
         for number, problem in posted.refused[:_REFUSALS_SHOWN]:
             click.echo(f"line {number}: {problem}", err=True)
@@ -216,7 +264,7 @@ def follow(is_once: bool, is_rebuild: bool) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda _number, _frame: stops.set())
     count = follow_log(settings, stops=stops, is_once=is_once, is_rebuild=is_rebuild)
-    log = EventLog.from_settings(settings)
+    log = ServingLog.from_settings(settings)
     click.echo(f"{count} events applied")
     if set_aside := log.count_set_aside():
         click.echo(f"{set_aside} events of the log cannot be read and are set aside", err=True)

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ml.fraud.config import FraudConfig
 from ml.fraud.declaration import declaration
-from ml.fraud.features import ORDER_FEATURES, derived_from
+from ml.fraud.derived import derived_from
+from ml.fraud.features import ORDER_FEATURES
 from ml.fraud.protocols import FraudScorer
 from ml.fraud.score import from_files
 from ml.outcomes import DataFailed

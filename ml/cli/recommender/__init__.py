@@ -97,6 +97,15 @@ def publish(day: datetime) -> None:
         click.echo(f"{name}: {value}")
 
 
+@recommender.command("restore-rows")
+def restore_rows() -> None:
+    """Fill the online store with customers' rows from what is published, where it has lost them."""
+    from ml.stores.published_rows import restore_online
+
+    is_written = restore_online(get_settings())
+    click.echo("the rows are there again" if is_written else "nothing was missing")
+
+
 @click.command()
 @click.argument("customer_id")
 def recommend(customer_id: str) -> None:

@@ -1,15 +1,18 @@
 """A challenger: trained on past weeks, judged with the champion and all baselines on the newest ones."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import xgboost as xgb
 
 from ml.cli.feature_changes import changed_features
-from ml.cli.promotion import finite, store_challenge, stored_challenge
+from ml.cli.promotion import challenger_before, finite, store_challenge, stored_challenge
 from ml.cli.recommender.inputs import (
     PRODUCT,
     FeastFeed,
@@ -21,11 +24,15 @@ from ml.cli.recommender.inputs import (
 from ml.cli.recommender.record import record_training
 from ml.cli.recommender.training import PROMOTION_ROWS, REFERENCE_ROWS, TRAINING_ROWS
 from ml.cli.training_sets import find_training_set, require_passed_gate, training_store
+from ml.evaluation.explanation_budget import Budgeted, explanation_milliseconds, within_budget
 from ml.evaluation.promotion import Contender, PromotionConfig, best, measure_challenge
 from ml.evaluation.ranking_metrics import Judged, K
 from ml.recommender.baselines import all_baselines
+from ml.recommender.config import RecommenderConfig
 from ml.recommender.evaluate import Cut, judge, judge_all, open_cut, pool_cuts
+from ml.recommender.explain import Explainer
 from ml.recommender.features import FEATURES
+from ml.recommender.golden import GOLDEN, golden_rows
 from ml.recommender.ranker import Ranker, sample_rows
 from ml.recommender.score import best_per_customer
 from ml.recommender.train import fit
@@ -73,28 +80,57 @@ def train_challenger(partition: date) -> dict[str, Any]:
     config = configuration(settings)
     store = training_store(settings, PRODUCT)
     training = store.read(version, TRAINING_ROWS).to_pandas()
-    ranker = Ranker(fit(training, FEATURES, config.ranker, config.seed), config, FeastFeed(settings, marts))
+    budgeted = _fit(training, config, _trees_before(settings, partition, version))
+    shortened = replace(config, ranker=replace(config.ranker, trees=budgeted.trees))
+    ranker = Ranker(budgeted.model, shortened, FeastFeed(settings, marts))
     del training
     champion = registry.load_champion(settings, PRODUCT)
     promotion = store.read(version, PROMOTION_ROWS).to_pandas()
     trial = _try(ranker, _comparable_ranker(settings, marts, champion), marts, promotion, version)
     reference = ranker.score_candidates(store.read(version, REFERENCE_ROWS).to_pandas())
-    bundle = _save_ranker(settings, ranker, version, trial, sample_rows(reference, config.sampled_rows, config.seed))
+    sample = sample_rows(reference, config.sampled_rows, config.seed)
+    bundle = _save_ranker(settings, ranker, version, trial, sample, is_shortened=budgeted.is_shortened)
     groups = customer_groups(marts)
     challenge = stored_challenge(settings, partition, bundle) or _challenge(
-        settings, partition, bundle, champion, trial, groups, version
+        settings, partition, bundle, champion, trial, groups, version, budgeted
     )
-    milliseconds = record_training(
-        settings, ranker, bundle, trial.baseline, trial.judged, trial.curve, groups, promotion
-    )
+    record_training(settings, ranker, bundle, trial.baseline, trial.judged, trial.curve, groups, budgeted.milliseconds)
     return {
         "partition": partition.isoformat(),
         "challenger": bundle.version,
         "champion": challenge["champion"],
         "opponent": challenge["opponent"],
         "metrics": challenge["metrics"],
-        "explain_ten_rows_ms": round(milliseconds, 2),
+        "explain_ten_rows_ms": round(budgeted.milliseconds, 2),
     }
+
+
+def _trees_before(settings: Settings, partition: date, version: Version) -> int | None:
+    """Trees that the same training set was given before: how busy the machine is must not make another model of it."""
+    bundle = challenger_before(settings, PRODUCT, partition)
+    if bundle is None or bundle.manifest["data_version"] != version.id:
+        return None
+    return int(bundle.manifest["trees"]) if "trees" in bundle.manifest else None
+
+
+def _fit(training: pd.DataFrame, config: RecommenderConfig, trees: int | None) -> Budgeted[xgb.Booster]:
+    """A ranker whose reasons cost no more than they may, with fewer trees if need be.
+
+    Args:
+        trees: So many and no others; None: as the budget allows.
+    """
+    shown = training[list(FEATURES)].head(config.shown).to_numpy(np.float32)
+
+    def train(trees: int) -> xgb.Booster:
+        return fit(training, FEATURES, replace(config.ranker, trees=trees), config.seed)
+
+    def measure(booster: xgb.Booster) -> float:
+        return explanation_milliseconds(partial(Explainer(booster, FEATURES).contributions, shown))
+
+    if trees is not None:
+        booster = train(trees)
+        return Budgeted(booster, trees, measure(booster), is_shortened=trees < config.ranker.trees)
+    return within_budget(train, config.ranker.trees, measure)
 
 
 def _try(ranker: Ranker, rival: Ranker | None, marts: Marts, promotion: pd.DataFrame, version: Version) -> Trial:
@@ -141,19 +177,28 @@ def _curve(cut: Cut, ranker: Ranker, rows: pd.DataFrame) -> dict[int, float]:
 
 
 def _save_ranker(
-    settings: Settings, ranker: Ranker, version: Version, trial: Trial, reference: pd.DataFrame
+    settings: Settings,
+    ranker: Ranker,
+    version: Version,
+    trial: Trial,
+    reference: pd.DataFrame,
+    *,
+    is_shortened: bool,
 ) -> ModelBundle:
+    """The ranker as a bundle; one with fewer trees than are configured, for the sake of its reasons, is named so."""
     buffer = io.BytesIO()
     reference.to_parquet(buffer, index=False)
     manifest = _manifest(version, trial) | {
         "kind": ranker.kind,
-        "name": ranker.name,
+        "name": f"{ranker.name}_{ranker.config.ranker.trees}_trees" if is_shortened else ranker.name,
         "features": list(FEATURES),
+        "trees": ranker.config.ranker.trees,
         "fingerprints": version.lineage["fingerprints"],
     }
     files: dict[str, bytes | Path] = {
         MODEL: bytes(ranker.booster.save_raw(raw_format="json")),
         REFERENCE: buffer.getvalue(),
+        GOLDEN: golden_rows(ranker.booster, reference[list(FEATURES)].to_numpy(np.float32)),
     }
     return save_bundle(settings, PRODUCT, manifest, files)
 
@@ -187,6 +232,7 @@ def _challenge(
     trial: Trial,
     groups: pd.DataFrame,
     version: Version,
+    budgeted: Budgeted[xgb.Booster],
 ) -> dict[str, Any]:
     """Measure the challenge and store it. With no champion yet, the best baseline is saved to be the first."""
     first = None
@@ -196,7 +242,7 @@ def _challenge(
     opponent = _opponent(champion, trial)
     config = configuration(settings).ranker
     measured = measure_challenge(
-        Contender("ranker", "ranker", trial.judged["ranker"], leaves=config.trees * 2**config.depth),
+        Contender("ranker", "ranker", trial.judged["ranker"], budgeted.trees * 2**config.depth, budgeted.milliseconds),
         opponent,
         Contender(trial.baseline, "baseline", trial.judged[trial.baseline]),
         groups,

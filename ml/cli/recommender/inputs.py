@@ -22,6 +22,7 @@ from ml.recommender.ranker import Ranker
 from ml.settings import Settings
 from ml.stores.bundles import ModelBundle, load_booster
 from ml.stores.features import MOMENT, PAIR_FINGERPRINT, feature_fingerprints, historical_features, pair_sql
+from ml.stores.published_rows import published_store
 from ml.stores.versions import VersionStore
 from ml.stores.warehouse import Marts
 
@@ -33,7 +34,7 @@ def configuration(settings: Settings) -> RecommenderConfig:
 
 
 def recommendations_store(settings: Settings) -> VersionStore:
-    return VersionStore(settings.shop_dir / "recommendations")
+    return published_store(settings)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,12 @@
 """What people are told of a training: its run in MLflow, with pictures."""
 
 from collections.abc import Mapping
-from time import perf_counter
 
 import pandas as pd
 
 from ml.evaluation.promotion import PromotionConfig, group_means
 from ml.evaluation.ranking_metrics import Judged, K
 from ml.recommender import pictures
-from ml.recommender.explain import contributions
-from ml.recommender.features import FEATURES
 from ml.recommender.ranker import Ranker
 from ml.settings import Settings
 from ml.stores import mlflow_tracking
@@ -24,20 +21,16 @@ def record_training(
     judged: Mapping[str, Judged],
     curve: Mapping[int, float],
     groups: pd.DataFrame,
-    promotion: pd.DataFrame,
-) -> float:
+    milliseconds: float,
+) -> None:
     """Log a trained ranker to MLflow.
 
     Args:
         baseline: The best baseline, which the pictures compare with.
         curve: NDCG@10 of the ranker by number of trees.
         groups: customer_id and one column per attribute.
-        promotion: Rows of the promotion weeks.
-
-    Returns:
-        Milliseconds that the exact contributions of ten rows take on one thread: a figure to watch, no rule.
+        milliseconds: What the exact contributions of ten rows take on one thread.
     """
-    milliseconds = _explain_milliseconds(ranker, promotion)
     level = judged[baseline].summary()[f"ndcg_at_{K}"]
     slices = {name: _by_group(judged[name], groups) for name in (baseline, ranker.name)}
     mlflow_tracking.log_bundle(
@@ -50,17 +43,6 @@ def record_training(
             "learning_curve": pictures.learning_curve(list(curve), list(curve.values()), level),
         },
     )
-    return milliseconds
-
-
-def _explain_milliseconds(ranker: Ranker, rows: pd.DataFrame) -> float:
-    ten = rows.head(10)
-    times = []
-    for _ in range(21):
-        started = perf_counter()
-        contributions(ranker.booster, ten, FEATURES, threads=1)
-        times.append(1000 * (perf_counter() - started))
-    return sorted(times)[len(times) // 2]
 
 
 def _by_group(judged: Judged, groups: pd.DataFrame) -> dict[str, float]:

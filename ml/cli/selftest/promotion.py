@@ -77,6 +77,7 @@ def _passing(measured: Measured) -> Measured:
         "coverage": 0.5,
         "opponent_coverage": 0.5,
         "leaves": 100,
+        "explanation_ms": 1.0,
         "gap_growth": {"age_band": 0.0},
     }
 
@@ -104,6 +105,7 @@ BAD_CHALLENGERS = (
     BadChallenger("a loss of recall", "recall_at_10_gain_low", _measured(_low("recall_gain"))),
     BadChallenger("few products shown", "coverage_over_champion", _measured(lambda _good: {"coverage": 0.1})),
     BadChallenger("a model too large to explain", "model_leaves", _measured(lambda _good: {"leaves": 10**6})),
+    BadChallenger("a model too slow to explain", "explanation_ms", _measured(lambda _good: {"explanation_ms": 30.0})),
     BadChallenger(
         "a wider gap between groups",
         "ndcg_at_10_gap_growth",

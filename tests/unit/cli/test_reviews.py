@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 from ml.cli.decisions import decisions
 from ml.cli.reviews import reviews
 from ml.outcomes import DataFailed
-from ml.serving.keys import key_digest
 from ml.settings import Settings
 from ml.stores import decision_log
 from ml.stores import reviews as queue
@@ -121,17 +120,3 @@ def test_the_queue_is_listed_taken_decided_and_released(operations, settings):
 
 def test_when_nothing_waits_nothing_is_taken(settings):
     assert "nothing waits" in run(reviews, "take").output
-
-
-def test_a_key_is_shown_once_with_what_is_kept_of_it(settings):
-    shown, kept = run(reviews, "key", "anna", "--read-only").output.splitlines()
-    key = shown.removeprefix("the key, shown once: ")
-    assert json.loads(kept.removeprefix("in SHOPWRIGHT_API_KEYS: ")) == {"anna": f"{key_digest(key)} reviews:read"}
-    run(reviews, "key", "Anna Smith", code=2)
-
-
-def test_without_keys_nothing_is_served(settings):
-    from ml.settings import SettingsError
-
-    with pytest.raises(SettingsError, match="SHOPWRIGHT_API_KEYS"):
-        run(reviews, "serve")

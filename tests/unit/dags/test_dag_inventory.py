@@ -24,7 +24,7 @@ DAILY_CHAIN = {
         "check_gate_proofs",
         "deliver_alerts",
     ],
-    "fraud_score_backfill": ["score_orders", "check_drift", "check_performance"],
+    "fraud_score_backfill": ["feed_state", "score_orders", "check_drift", "check_performance"],
     "fraud_labels_ingest": ["settle_labels"],
 }
 WEEKLY = {
@@ -148,7 +148,7 @@ def test_the_stages_are_chained_by_what_their_last_task_publishes(parsed):
 
 def test_every_task_is_retried_bounded_and_reports_its_end(parsed):
     tasks = [task for dag in parsed.values() for task in dag["per_task"].values()]
-    assert len(tasks) == 26
+    assert len(tasks) == 27
     assert all(task["retries"] >= 1 and 0 < task["timeout"] <= 3600 for task in tasks)
     assert all(task["callbacks"] == [True, True, True] for task in tasks)
 

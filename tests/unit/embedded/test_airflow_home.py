@@ -6,6 +6,8 @@ import pytest
 
 from ml.embedded.airflow_home import child_environment, write_configuration
 from ml.embedded.layout import Layout, Ports
+from ml.serving.keys import KeyRing, key_digest
+from ml.settings import SCOPES
 
 
 @pytest.fixture
@@ -58,3 +60,19 @@ def test_nobody_is_phoned(written):
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert parser["usage_data_collection"]["enabled"] == "False"
+
+
+def test_the_key_to_the_api_is_made_once_kept_from_others_and_handed_on_as_its_digest(written, configure):
+    settings, layout, _parser = written
+    environment = child_environment(settings, layout, Ports(airflow=1, mlflow=2, serving=3))
+    key = layout.api_key.read_text().strip()
+    assert len(key) >= 32
+    assert stat.S_IMODE(layout.api_key.stat().st_mode) == 0o600
+    assert key not in "".join(environment.values())
+    caller = KeyRing(json.loads(environment["SHOPWRIGHT_API_KEYS"])).caller_of(key)
+    assert (caller.name, caller.scopes) == ("embedded", set(SCOPES))
+    assert environment["SHOPWRIGHT_SERVING_PORT"] == "3"
+    own = {"shop": f"{key_digest('another')} events:write"}
+    again = child_environment(configure(api_keys=json.dumps(own)), layout, Ports(airflow=1, mlflow=2, serving=3))
+    assert json.loads(again["SHOPWRIGHT_API_KEYS"]) == own | json.loads(environment["SHOPWRIGHT_API_KEYS"])
+    assert layout.api_key.read_text().strip() == key

@@ -75,7 +75,7 @@ def test_objectives_that_cannot_be_read_are_told(configure):
 
 def test_a_source_that_is_away_is_told_and_keeps_nobody_from_starting(configure):
     url = "postgresql://reader:c4n4ry@/shop?host=/nowhere"
-    settings = configure(source="postgres", source_url=url, airflow_port=0, mlflow_port=0)
+    settings = configure(source="postgres", source_url=url, airflow_port=0, mlflow_port=0, serving_port=0)
     (finding,) = doctor.check_source(settings)
     assert finding.line().startswith("FAIL source     the source database cannot be reached")
     assert "c4n4ry" not in finding.line()

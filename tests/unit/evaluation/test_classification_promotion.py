@@ -18,7 +18,7 @@ from ml.evaluation.promotion import verdict
 
 CONFIG = PromotionConfig(min_frauds=2, draws=50)
 GAIN = Interval(0.2, 0.1, 0.3, 100)
-GOOD = Challenge(1000, 50, False, GAIN, GAIN, 900.0, 800.0, 1.1, 400, ())
+GOOD = Challenge(1000, 50, False, GAIN, GAIN, 900.0, 800.0, 1.1, 400, (), explanation_ms=1.5)
 GAP = {"attribute": "age_band", "metric": "decline_rate", "gap": 0.05, "margin": 0.01, "is_gated": True}
 
 
@@ -38,7 +38,7 @@ def per_order(*probabilities: float, saved: float = 1.0) -> pd.DataFrame:
 
 def test_a_challenge_that_is_good_in_all_is_promoted():
     rules = judge_challenge(GOOD, CONFIG)
-    assert [rule.status for rule in rules] == ["passed"] * 7
+    assert [rule.status for rule in rules] == ["passed"] * 8
     assert verdict(rules) == "promoted"
 
 
@@ -55,6 +55,8 @@ def test_a_challenge_that_is_good_in_all_is_promoted():
         ({"frauds_over_expected": 3.0}, "frauds_over_expected_high", "refused"),
         ({"frauds_over_expected": 0.2}, "frauds_over_expected_low", "refused"),
         ({"leaves": 50_000}, "model_leaves", "refused"),
+        ({"explanation_ms": 3.1}, "explanation_ms", "refused"),
+        ({"explanation_ms": None}, "explanation_ms", "unknown"),
         ({"gaps": ({**GAP, "verdict": "unfair"},)}, "decline_rate_gap_age_band", "refused"),
         ({"frauds": 1}, "judged_frauds", "unknown"),
         ({"precision_gain": replace(GAIN, low=float("nan"))}, "average_precision_gain_low", "unknown"),

@@ -32,6 +32,7 @@ def _challenge(**changes: Any) -> Challenge:
         opponent_coverage=0.25,
         leaves=1920,
         gap_growth={"age_band": 0.01},
+        explanation_ms=1.5,
     )
     return replace(good, **changes)
 

@@ -28,6 +28,7 @@ GOOD = {
     "feat_order_risk": {"order_id": pa.array([], pa.string()), "fraud_rate_shop_ever": pa.array([], pa.float64())},
     "fct_fraud_labels": {"label_id": pa.array([], pa.string())},
     "fct_fraud_decisions": {"order_id": pa.array([], pa.string())},
+    "fct_exposures": {"exposure_id": pa.array([], pa.string())},
     "fct_row_conservation": {
         "table_name": ["orders"],
         "batch_id": ["b"],

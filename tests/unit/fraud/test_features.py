@@ -71,6 +71,33 @@ def test_the_worst_entity_counts() -> None:
     assert with_derived(_row(**values)).iloc[0]["most_frauds_7d"] == 2.0
 
 
+def test_the_most_conspicuous_of_the_customers_own_entities_speaks_for_all() -> None:
+    counted = dict.fromkeys(declaration().counted_features())
+    values: dict[str, object] = {
+        "count_orders_customer_1h": 2, "count_orders_device_1h": 7, "count_orders_terminal_1h": 400,
+        "count_failed_device_1h": 3, "count_failed_ip_1h": 5, "amount_cents_customer_1h": 900,
+        "count_orders_device_30d": 7, "count_orders_customer_30d": 60,
+        "seconds_since_first_customer": 9e6, "seconds_since_first_device": 30, "seconds_since_last_ip": 4,
+        "count_orders_customer_ever": 8, "count_orders_ip_ever": 1, "count_orders_customer_instrument_ever": 2,
+        "count_orders_customer_device_ever": 4, "count_customers_device_30d": 6, "fraud_rate_ip_30d": 0.03,
+        "fraud_rate_customer_30d": 0.001, "fraud_rate_shop_ever": 0.01, "amount_cents": 3999,
+        "mean_amount_cents_ip_ever": 1999, "deviation_amount_cents_ip_ever": 100,
+        "mean_amount_cents_customer_ever": 7999, "deviation_amount_cents_customer_ever": 100,
+    }  # fmt: skip
+    found = with_derived(_row(**(counted | values))).iloc[0]
+    # A terminal is everybody's: its 400 orders are a crowd's.
+    assert (found["most_orders_1h"], found["most_failed_1h"], found["most_spent_1h"]) == (7.0, 5.0, 900.0)
+    assert found["highest_failed_share_1h"] == pytest.approx(3 / 7)
+    assert found["highest_velocity_1h"] == pytest.approx(7 / (7 / 720 + 0.1))
+    assert (found["fewest_seconds_since_first"], found["fewest_seconds_since_last"]) == (30.0, 4.0)
+    assert (found["fewest_orders_ever"], found["lowest_share_with_customer"]) == (1.0, 0.25)
+    assert found["most_sharing"] == 6.0
+    assert found["highest_fraud_rate_over_shop_30d"] == pytest.approx(math.log(3))
+    assert found["largest_amount_over_mean"] == pytest.approx(math.log(2))
+    assert found["largest_amount_distance"] == pytest.approx(2000 / (100 + 199.9 + 1))
+    assert math.isnan(found["most_orders_7d"])
+
+
 def test_channels_have_fixed_codes() -> None:
     assert numbers(pd.Series(["web", "app", "store", "phone", "kiosk"], name="channel")).tolist() == [0, 1, 2, 3, 4]
     assert np.isnan(numbers(pd.Series([None], name="channel"))).all()

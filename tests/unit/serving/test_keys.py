@@ -1,9 +1,12 @@
 """API keys: who a key belongs to, what it may do, and how wrong ones are counted."""
 
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from ml.serving import keys as keys_module
-from ml.serving.keys import FailedAttempts, KeyRing, key_digest, new_key
+from ml.serving.keys import Expired, FailedAttempts, KeyRing, key_digest, new_key
 from ml.settings import SettingsError
 
 DIGEST = "0123456789abcdef" * 4
@@ -42,6 +45,23 @@ def test_while_a_key_is_replaced_both_are_taken():
     ring = KeyRing({"anna": f"{key_digest('old')} {key_digest('new')} reviews:read"})
     names = [caller.name for key in ("old", "new") if (caller := ring.caller_of(key))]
     assert names == ["anna", "anna"]
+
+
+def test_a_key_is_good_until_the_end_of_its_last_day_in_the_shop(monkeypatch):
+    old, new = key_digest("old"), key_digest("new")
+    ring = KeyRing({"anna": f"{old}@2027-01-31 {new} reviews:read"}, ZoneInfo("America/New_York"))
+    # 2027-02-01 04:59 UTC is still the 31st in New York.
+    monkeypatch.setattr(keys_module, "wall_clock", lambda: datetime(2027, 2, 1, 4, 59, tzinfo=UTC))
+    assert ring.caller_of("old") is not None
+    monkeypatch.setattr(keys_module, "wall_clock", lambda: datetime(2027, 2, 1, 5, 0, tzinfo=UTC))
+    with pytest.raises(Expired):
+        ring.caller_of("old")
+    assert ring.caller_of("new") is not None
+
+
+def test_a_last_day_that_is_none_is_refused():
+    with pytest.raises(SettingsError, match="anna: expected a last day"):
+        KeyRing({"anna": f"{DIGEST}@2027-02-30 reviews:read"})
 
 
 def test_wrong_attempts_are_counted_by_client_and_forgotten(monkeypatch):

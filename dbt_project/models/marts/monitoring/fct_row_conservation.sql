@@ -10,6 +10,7 @@
     'fraud_decisions': 'stg_shop__fraud_decisions',
     'fraud_reviews': 'stg_shop__fraud_reviews',
     'interactions': 'stg_shop__interactions',
+    'exposures': 'stg_shop__exposures',
 } -%}
 {%- set held_by = {'orders': 'int_orders__held', 'order_lines': 'int_order_lines__held'} -%}
 {#- No mart reads these yet: what was accepted stands published in the raw version. -#}

@@ -90,7 +90,7 @@ def _tests_in(node: object) -> set[str]:
 
 def promotion_kinds() -> set[str]:
     gain = Interval(0.1, 0.1, 0.1, 30)
-    challenge = Challenge(1, False, gain, gain, gain, 1.0, 1.0, 1, {"age_band": 0.0})
+    challenge = Challenge(1, False, gain, gain, gain, 1.0, 1.0, 1, {"age_band": 0.0}, explanation_ms=1.0)
     rules = {rule.rule.removesuffix("_age_band") for rule in judge_challenge(challenge, PromotionConfig())}
     decided = ast.parse((PROJECT_DIR / "ml" / "cli" / "promotion.py").read_text())
     bounds = ("at_most", "at_least", "above")
