@@ -24,7 +24,8 @@ from starlette.types import Scope
 from ml.serving.bodies import StrictBody, read_json, read_query
 from ml.serving.errors import Refusal, answer_to
 from ml.serving.keys import Caller
-from ml.serving.models import PRINTABLE, Error
+from ml.serving.models.errors import Error
+from ml.serving.models.fields import PRINTABLE
 
 if TYPE_CHECKING:
     from ml.serving.services import Services

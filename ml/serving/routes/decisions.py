@@ -10,7 +10,7 @@ from ml.serving.errors import Refusal
 from ml.serving.events import canonical_json
 from ml.serving.fraud_service import DecisionResult, Unavailable, public_view
 from ml.serving.keys import Caller
-from ml.serving.models import (
+from ml.serving.models.decisions import (
     MOST_DECISIONS,
     Decision,
     DecisionIds,

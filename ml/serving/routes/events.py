@@ -2,7 +2,7 @@
 
 from ml.serving.errors import Refusal
 from ml.serving.event_service import TakenEvents
-from ml.serving.models import MOST_EVENTS, Event, Events, Taken
+from ml.serving.models.events import MOST_EVENTS, Event, Events, Taken
 from ml.serving.operations import Answer, Call, Operation
 from ml.serving.routes.decisions import items_of
 

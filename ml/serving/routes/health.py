@@ -4,7 +4,7 @@ import asyncio
 
 from ml.outcomes import ToolFailed
 from ml.serving.metrics import MEDIA_TYPE
-from ml.serving.models import Health, Readiness
+from ml.serving.models.health import Health, Readiness
 from ml.serving.operations import Answer, Call, Operation
 
 

@@ -2,7 +2,7 @@
 
 from ml.serving.bodies import validated
 from ml.serving.fraud_service import Unavailable
-from ml.serving.models import (
+from ml.serving.models.recommendations import (
     Recommendation,
     RecommendationQuery,
     Recommendations,

@@ -12,7 +12,7 @@ from fastapi.encoders import jsonable_encoder
 
 from ml.serving.bodies import validated
 from ml.serving.case_file import SIMULATED, case_file, verdict_moment
-from ml.serving.models import CaseFile, CaseList, Claim, Nothing, OneCase, ReviewsQuery, Verdict
+from ml.serving.models.reviews import CaseFile, CaseList, Claim, Nothing, OneCase, ReviewsQuery, Verdict
 from ml.serving.operations import Answer, Call, Operation
 from ml.stores import reviews
 
