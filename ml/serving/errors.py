@@ -19,6 +19,8 @@ _LOG = logging.getLogger(__name__)
 
 Field = Mapping[str, str]
 
+MAX_HEADER_BYTES = 8192
+
 _CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 _LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "expected", "pattern")
 _MESSAGES = {
@@ -42,6 +44,17 @@ class Refusal(Exception):
         super().__init__(code)
         self.status, self.code, self.message = status, code, message
         self.fields, self.headers = list(fields), dict(headers or {})
+
+
+def overloaded() -> Refusal:
+    """Too much is asked of this process. A new one each time: an exception keeps what it was raised through."""
+    return Refusal(503, "overloaded", "There is too much to do; try again.", headers={"Retry-After": "1"})
+
+
+def headers_too_large() -> Refusal:
+    """The connection ends with it: what follows the headers is not read."""
+    message = f"The address and headers may have {MAX_HEADER_BYTES} bytes."
+    return Refusal(431, "headers_too_large", message, headers={"Connection": "close"})
 
 
 def new_request_id() -> str:

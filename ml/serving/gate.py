@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml.serving.bodies import MAX_BYTES
-from ml.serving.errors import Refusal, new_request_id, plain_answer
+from ml.serving.errors import MAX_HEADER_BYTES, Refusal, headers_too_large, new_request_id, overloaded, plain_answer
 
 if TYPE_CHECKING:
     from ml.serving.services import Services
 
-MAX_HEADER_BYTES = 8192
 MOST_UNDER_WAY = 256
 _UNMATCHED = "unmatched"
 _HEADERS = [
@@ -23,13 +22,6 @@ _HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 ]
-_LARGE_HEADERS = Refusal(
-    431,
-    "headers_too_large",
-    f"The address and headers may have {MAX_HEADER_BYTES} bytes.",
-    headers={"Connection": "close"},
-)
-_TOO_BUSY = Refusal(503, "overloaded", "There is too much to do; try again.", headers={"Retry-After": "1"})
 # Probes must be answered by a process that is busy, or it is ended for being busy.
 _NEVER_TOO_BUSY = frozenset({"/healthz"})
 
@@ -73,9 +65,9 @@ class Gate:
     def _refusal(self, scope: Scope) -> Refusal | None:
         size = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
         if size + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-            return _LARGE_HEADERS
+            return headers_too_large()
         if self._under_way > MOST_UNDER_WAY and scope["path"] not in _NEVER_TOO_BUSY:
-            return _TOO_BUSY
+            return overloaded()
         return None
 
     def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:

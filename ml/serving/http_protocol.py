@@ -11,8 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ml.serving.errors import Refusal, new_request_id, plain_answer
-from ml.serving.gate import MAX_HEADER_BYTES
+from ml.serving.errors import MAX_HEADER_BYTES, Refusal, headers_too_large, new_request_id, overloaded, plain_answer
 
 HEADER_SECONDS = 10.0
 # The body's own limit is 10 s, answered by the route; this one ends what nobody reads any more.
@@ -21,9 +20,7 @@ MOST_CONNECTIONS = 1024
 _VERSIONS = ("1.0", "1.1")
 
 _NO_HTTP = Refusal(400, "bad_request", "The request cannot be read.")
-_LARGE = Refusal(431, "headers_too_large", f"The address and headers may have {MAX_HEADER_BYTES} bytes.")
 _SLOW = Refusal(408, "too_slow", "The request did not arrive in time.")
-_FULL = Refusal(503, "overloaded", "There is too much to do; try again.", headers={"Retry-After": "1"})
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -38,7 +35,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
-            self._end_with(_FULL)
+            self._end_with(overloaded())
             return
         self._arm(HEADER_SECONDS)
 
@@ -53,7 +50,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._reads_head and self._head_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
-            self._end_with(_LARGE)
+            self._end_with(headers_too_large())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -108,6 +105,6 @@ class LimitedProtocol(HttpToolsProtocol):
         response = plain_answer(refusal, new_request_id())
         status = HTTPStatus(refusal.status)
         lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), b"connection: close"]
-        lines += [name + b": " + value for name, value in response.raw_headers]
+        lines += [name + b": " + value for name, value in response.raw_headers if name != b"connection"]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(response.body))
         self.transport.close()

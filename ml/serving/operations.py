@@ -22,7 +22,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from ml.serving.bodies import StrictBody, read_json, read_query
-from ml.serving.errors import Refusal, answer_to
+from ml.serving.errors import Refusal, answer_to, overloaded
 from ml.serving.keys import Caller
 from ml.serving.models.errors import Error
 from ml.serving.models.fields import PRINTABLE
@@ -178,7 +178,7 @@ async def _answer(request: Request, operation: Operation, services: "Services") 
         body = found or {}
     call = Call(request, operation, services, caller, body, query, path, state.get("received") or time.perf_counter())
     if operation.scope is not None and services.at_work >= MOST_AT_WORK:
-        raise _OVERLOADED
+        raise overloaded()
     services.at_work += 1
     try:
         answer = await (_once(call) if operation.takes_idempotency_key else operation.answer(call))
@@ -216,7 +216,6 @@ async def _once(call: Call) -> Answer:
 MOST_AT_WORK = 8
 """Requests that one process answers at the same time. At five to ten milliseconds each, one more would end behind the
 default deadline, and so would all that come after it."""
-_OVERLOADED = Refusal(503, "overloaded", "There is too much to do; try again.", headers={"Retry-After": "1"})
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _NOBODY = Caller("", frozenset())
