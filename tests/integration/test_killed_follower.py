@@ -1,11 +1,8 @@
 """Whoever posts or applies events is killed with -9 at each step: what was acknowledged counts, and counts once."""
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from ml.cli.fraud.events import post_events
 from ml.serving.events import canonical_json
@@ -14,22 +11,10 @@ from ml.stores.serving_log import ServingLog
 from ml.stores.state_store import Position
 from tests.kill_points import Case, KillPoint, run_cases
 from tests.posted_events import FRAUDS, ORDERS, counts, events, follow_once, of_shop
-from tests.private_redis import private_redis
 
 HERE = "tests.integration.test_killed_follower"
 KILLED = 9
 BATCH = 7
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def settings(
-    request: pytest.FixtureRequest, tmp_path: Path, server_binary: Callable[[str], Path]
-) -> Iterator[Settings]:
-    if request.param == "sqlite":
-        yield of_shop(tmp_path)
-        return
-    with private_redis(server_binary) as server:
-        yield of_shop(tmp_path, server.url)
 
 
 def follow_in_batches(state_dir: str, state_url: str | None, shop_id: str) -> int:

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -19,26 +18,10 @@ from ml.settings import PROJECT_DIR, Settings
 from ml.stores.customer_rows import RowsVersion, open_customer_rows
 from ml.stores.group_commit import GroupCommitter
 from ml.stores.serving_log import ServingLog
-from tests.conftest import find_binary
 from tests.posted_events import of_shop
-from tests.private_redis import PrivateRedis, private_redis
+from tests.private_redis import PrivateRedis
 from tests.published_rows import lose_rows, publish_rows
 from tests.recommender_snapshot import snapshot
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[PrivateRedis]:
-    with private_redis(find_binary) as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "sqlite":
-        return of_shop(tmp_path)
-    server: PrivateRedis = request.getfixturevalue("redis")
-    server.client().flushall()
-    return of_shop(tmp_path, server.url)
 
 
 class _Engine(RecommenderEngine):

@@ -1,7 +1,7 @@
 """The log of events and the state store: each event counts once, and nothing half is read."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from ml.settings import Settings, SettingsError
 from ml.stores.durable import exclusive_lock_if_free
 from ml.stores.serving_log import Entry, LogUnavailable, ServingLog
 from ml.stores.state_store import Position, StateConflict, StateUnavailable, open_state_store
-from tests.conftest import find_binary
 from tests.posted_events import (
     ASKED,
     FRAUDS,
@@ -32,24 +31,9 @@ from tests.posted_events import (
     payment,
     state_of,
 )
-from tests.private_redis import PrivateRedis, private_redis
+from tests.private_redis import PrivateRedis
 
 BEGUN = Position(applied=0, needed=0, built_by="this", log_id="log")
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[PrivateRedis]:
-    with private_redis(find_binary) as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "sqlite":
-        return of_shop(tmp_path)
-    server: PrivateRedis = request.getfixturevalue("redis")
-    server.client().flushall()
-    return of_shop(tmp_path, server.url)
 
 
 def test_a_commit_writes_all_of_its_records_and_the_position(settings: Settings) -> None:
