@@ -40,6 +40,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_TIMESTAMP = "an ISO 8601 timestamp with its offset from UTC"
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -111,6 +112,50 @@ class LabelEvent:
 def microseconds(moment: datetime) -> int:
     """Microseconds since 1970 of an aware timestamp, exactly."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def posted_text(place: str, value: object, unwanted: re.Pattern[str] = _NOT_TEXT) -> str:
+    """A posted value as text of at most `LONGEST_TEXT` characters.
+
+    Args:
+        place: The field, as a refusal names it.
+        unwanted: Characters that are not taken.
+
+    Raises:
+        EventRefused: It is missing or anything else.
+    """
+    _refuse_missing(place, value)
+    if not isinstance(value, str):
+        raise EventRefused(place, "wrong_type", "text")
+    if not 1 <= len(value) <= LONGEST_TEXT or unwanted.search(value):
+        raise EventRefused(place, "not_allowed", f"1 to {LONGEST_TEXT} printable characters")
+    return value
+
+
+def posted_moment(place: str, value: object, now: datetime | None) -> datetime:
+    """A posted timestamp that is neither out of range nor in the future, in UTC.
+
+    Args:
+        place: The field, as a refusal names it.
+        now: As for `parse_event`.
+
+    Raises:
+        EventRefused: It is missing or anything else.
+    """
+    _refuse_missing(place, value)
+    if not isinstance(value, str):
+        raise EventRefused(place, "wrong_type", _TIMESTAMP)
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise EventRefused(place, "without_offset", _TIMESTAMP)
+        moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise EventRefused(place, "not_a_timestamp", _TIMESTAMP) from None
+    if moment < EARLIEST or (now is not None and moment > now + CLOCK_TOLERANCE):
+        allowed = f"from {EARLIEST:%Y} until {CLOCK_TOLERANCE.seconds // 60} minutes after now"
+        raise EventRefused(place, "event_time_out_of_range", allowed)
+    return moment
 
 
 def parse_event(body: str | bytes, now: datetime | None, currency: str) -> OrderEvent | LabelEvent:
@@ -226,32 +271,11 @@ def _read_label(raw: Mapping[str, Any], now: datetime | None) -> LabelEvent:
 
 def _text(raw: Mapping[str, Any], field: str, *, is_required: bool = False) -> str | None:
     value = raw.get(field)
-    if value is None and not is_required:
-        return None
-    _refuse_missing(field, value)
-    if not isinstance(value, str):
-        raise EventRefused(field, "wrong_type", "text")
-    if not 1 <= len(value) <= LONGEST_TEXT or _NOT_TEXT.search(value):
-        raise EventRefused(field, "not_allowed", f"1 to {LONGEST_TEXT} printable characters")
-    return value
+    return None if value is None and not is_required else posted_text(field, value)
 
 
 def _moment(raw: Mapping[str, Any], field: str, now: datetime | None) -> int:
-    value = raw.get(field)
-    _refuse_missing(field, value)
-    if not isinstance(value, str):
-        raise EventRefused(field, "wrong_type", "an ISO 8601 timestamp with its offset from UTC")
-    try:
-        moment = datetime.fromisoformat(value)
-        is_in_range = moment.tzinfo is not None and moment.astimezone(UTC) >= EARLIEST
-    except (ValueError, OverflowError):
-        raise EventRefused(field, "not_a_timestamp", "an ISO 8601 timestamp with its offset from UTC") from None
-    if moment.tzinfo is None:
-        raise EventRefused(field, "without_offset", "an ISO 8601 timestamp with its offset from UTC")
-    if not is_in_range or (now is not None and moment > now + CLOCK_TOLERANCE):
-        allowed = f"from {EARLIEST:%Y} until {CLOCK_TOLERANCE.seconds // 60} minutes after now"
-        raise EventRefused(field, "event_time_out_of_range", allowed)
-    return microseconds(moment)
+    return microseconds(posted_moment(field, raw.get(field), now))
 
 
 def _refuse_missing(field: str, value: object) -> None:

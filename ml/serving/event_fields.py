@@ -3,14 +3,13 @@
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from ml.fraud.events import CLOCK_TOLERANCE, EARLIEST, LARGEST_AMOUNT_CENTS, LONGEST_TEXT, EventRefused
+from ml.fraud.events import LARGEST_AMOUNT_CENTS, EventRefused, posted_moment, posted_text
 
 LARGEST_QUANTITY = 1e9
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
-_TIMESTAMP = "an ISO 8601 timestamp with its offset from UTC"
 
 
 class Fields:
@@ -32,11 +31,7 @@ class Fields:
             raise EventRefused(self._place, "unknown_field", f"only {', '.join(sorted(known))}")
 
     def text(self, field: str, allowed: tuple[str, ...] = ()) -> str:
-        value = self._value(field)
-        if not isinstance(value, str):
-            raise self.refusal(field, "wrong_type", "text")
-        if not 1 <= len(value) <= LONGEST_TEXT or _NOT_PRINTABLE.search(value):
-            raise self.refusal(field, "not_allowed", f"1 to {LONGEST_TEXT} printable characters")
+        value = posted_text(self._path(field), self._raw.get(field), _NOT_PRINTABLE)
         if allowed and value not in allowed:
             raise self.refusal(field, "not_allowed", ", ".join(allowed))
         return value
@@ -71,20 +66,7 @@ class Fields:
 
     def moment(self, field: str) -> str:
         """A timestamp that is neither out of range nor in the future, in UTC, ISO 8601."""
-        value = self._value(field)
-        if not isinstance(value, str):
-            raise self.refusal(field, "wrong_type", _TIMESTAMP)
-        try:
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is None:
-                raise self.refusal(field, "without_offset", _TIMESTAMP)
-            moment = moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise self.refusal(field, "not_a_timestamp", _TIMESTAMP) from None
-        if moment < EARLIEST or (self._now is not None and moment > self._now + CLOCK_TOLERANCE):
-            allowed = f"from {EARLIEST:%Y} until {CLOCK_TOLERANCE.seconds // 60} minutes after now"
-            raise self.refusal(field, "event_time_out_of_range", allowed)
-        return moment.isoformat()
+        return posted_moment(self._path(field), self._raw.get(field), self._now).isoformat()
 
     def objects(self, field: str, most: int) -> list["Fields"]:
         value = self._value(field)
