@@ -8,12 +8,11 @@ from typing import Protocol
 
 from ml.fraud.declaration import Declaration
 from ml.fraud.events import OrderEvent
-from ml.fraud.tiles import DAY, Place, Retention
+from ml.fraud.tiles import DAY, SECOND, Place, Retention, decode, encode
 
 SHOP = "shop"
 """The entity that every order belongs to."""
-SECOND = 1_000_000
-_FORMAT = 1  # of the records; a higher one has the state built anew
+_FORMAT = 2  # of the records; a higher one has the state built anew
 
 
 class StateReader(Protocol):
@@ -46,12 +45,11 @@ class OrderRecord:
         return None if self.fraud_at is None or self.at is None else max(self.fraud_at, self.at)
 
     def encode(self) -> bytes:
-        values = [getattr(self, name) for name in _ORDER_FIELDS]
-        return json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
+        return encode([getattr(self, name) for name in _ORDER_FIELDS])
 
     @classmethod
     def decode(cls, raw: bytes) -> "OrderRecord":
-        return cls(*json.loads(raw))
+        return cls(*decode(raw))
 
 
 _ORDER_FIELDS = tuple(OrderRecord.__dataclass_fields__)
@@ -81,11 +79,11 @@ class Pair:
     recent: list[Place] = field(default_factory=list)
 
     def encode(self) -> bytes:
-        return json.dumps([self.orders, sorted(self.recent)], separators=(",", ":")).encode()
+        return encode([self.orders, sorted(self.recent)])
 
     @classmethod
     def decode(cls, raw: bytes) -> "Pair":
-        orders, recent = json.loads(raw)
+        orders, recent = decode(raw)
         return cls(orders, [(at, order_id) for at, order_id in recent])
 
 
@@ -104,10 +102,6 @@ def order_key(order_id: str) -> str:
 
 def head_key(entity: str, digest: str) -> str:
     return f"{entity}:{digest}"
-
-
-def bucket_key(head_key: str, hour: int) -> str:
-    return f"{head_key}:{hour}"
 
 
 def pair_keys(digests: Mapping[str, str], declaration: Declaration) -> dict[tuple[str, str], str]:

@@ -1,15 +1,15 @@
 """What events make of the state of fraud features: each counts once, in whatever order and however late it comes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ml.fraud.declaration import Declaration
 from ml.fraud.events import LabelEvent, OrderEvent
+from ml.fraud.spans import Bucket, SpanRecords, span_suffixes
 from ml.fraud.state_records import (
     OrderRecord,
     Pair,
     StateReader,
-    bucket_key,
     digests_of,
     head_key,
     order_key,
@@ -17,7 +17,7 @@ from ml.fraud.state_records import (
     pair_keys,
     retention,
 )
-from ml.fraud.tiles import HOUR, Bucket, Head, Place, SeenOrder
+from ml.fraud.tiles import Head, Place, SeenOrder
 
 
 def apply_events(
@@ -102,9 +102,10 @@ def _keys_written(order: OrderRecord, declaration: Declaration) -> list[str]:
     if order.at is None:
         return []
     heads = [head_key(entity, digest) for entity, digest in order.digests.items()]
-    hours = [at // HOUR for at in (order.at, order.fraud_counts_from) if at is not None]
+    moments = [at for at in (order.at, order.fraud_counts_from) if at is not None]
+    suffixes = dict.fromkeys(suffix for at in moments for suffix in span_suffixes(at))
     pairs = pair_keys(order.digests, declaration).values()
-    return [*heads, *(bucket_key(head, hour) for head in heads for hour in hours), *pairs]
+    return [*heads, *(head + suffix for head in heads for suffix in suffixes), *pairs]
 
 
 class _Changed:
@@ -117,7 +118,8 @@ class _Changed:
         self._records: dict[str, OrderRecord | Head | Bucket | Pair | None] = {}
         tiled = [one for one in declaration.sharing if declaration.is_tiled(one.window)]
         self._of_days = {entity: {one.of for one in tiled if one.entity == entity} for entity in declaration.entities}
-        self._of = {entity: others_of(entity, declaration) for entity in declaration.entities}
+        self._of = {entity: sorted(others_of(entity, declaration)) for entity in declaration.entities}
+        self._spans = SpanRecords(self, declaration.sharing_cap)
 
     def fetch(self, keys: Iterable[str]) -> None:
         wanted = sorted({key for key in keys if key not in self._fetched})
@@ -128,6 +130,21 @@ class _Changed:
         raw = self._raw(order_key(order_id))
         return OrderRecord(order_id) if raw is None else OrderRecord.decode(raw)
 
+    def bucket(self, key: str) -> Bucket:
+        if self._records.get(key) is None:
+            raw = None if key in self._records else self._raw(key)
+            self._records[key] = Bucket() if raw is None else Bucket.decode(raw)
+        bucket = self._records[key]
+        assert isinstance(bucket, Bucket), key
+        return bucket
+
+    def drop(self, key: str) -> None:
+        self._records[key] = None
+
+    def note_absent(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._fetched.setdefault(key, None)
+
     def put_in(self, order: OrderRecord) -> None:
         """Count an order, and its fraud, at all its entities."""
         self._records[order_key(order.order_id)] = order
@@ -137,7 +154,10 @@ class _Changed:
         self._count(order, -1)
 
     def records(self) -> dict[str, bytes | None]:
-        encoded = {key: None if record is None else record.encode() for key, record in self._records.items()}
+        encoded = {
+            key: None if record is None or (isinstance(record, Bucket) and record.size == 0) else record.encode()
+            for key, record in self._records.items()
+        }
         unknown = b""  # a record that goes may never have been read
         return {key: value for key, value in encoded.items() if value != self._fetched.get(key, unknown)}
 
@@ -145,17 +165,17 @@ class _Changed:
         if order.at is None:
             return
         for entity, digest in order.digests.items():
-            of = self._of.get(entity, set())
+            of = self._of.get(entity, [])
             seen = {other: order.digests[other] for other in of if other in order.digests}
             one = SeenOrder(order.at, order.order_id, order.amount_cents, order.is_failed, seen)
             key = head_key(entity, digest)
             self._count_order(key, one, sign, of, self._of_days.get(entity, set()))
             if order.fraud_counts_from is not None:
-                self._count_fraud(key, (order.fraud_counts_from, order.order_id), sign)
+                self._count_fraud(key, order.fraud_counts_from, sign, of)
         for key in pair_keys(order.digests, self._declaration).values():
             self._count_pair(key, (order.at, order.order_id), sign)
 
-    def _count_order(self, key: str, order: SeenOrder, sign: int, of: set[str], of_days: set[str]) -> None:
+    def _count_order(self, key: str, order: SeenOrder, sign: int, of: Sequence[str], of_days: set[str]) -> None:
         head, cap = self._advanced(key, order.at), self._declaration.sharing_cap
         day, hour = head.tiles_at(order.at, self._retention)
         head.total.count(order, sign)
@@ -163,27 +183,23 @@ class _Changed:
             day.count(order, sign, of_days, cap)
         if hour is not None:
             hour.count(order, sign, of, cap)
-            bucket = self._bucket(key, order.at)
-            bucket.orders = [one for one in bucket.orders if one.order_id != order.order_id]
-            if sign > 0:
-                bucket.orders.append(order)
-            hour.last = max((one.place for one in bucket.orders), default=None)
+            self._spans.change(key, order, sign, of)
+            hour.last = self._spans.newest_after(key, hour.last, order, sign, level=0)
         if sign > 0:
             head.place(order, is_single=hour is not None)
         else:
             head.displace(order)
-        self._tidy(key, head, order.at)
+        head.drop_empty(order.at)
 
-    def _count_fraud(self, key: str, place: Place, sign: int) -> None:
-        head = self._advanced(key, place[0])
-        day, hour = head.tiles_at(place[0], self._retention)
+    def _count_fraud(self, key: str, known_at: int, sign: int, of: Sequence[str]) -> None:
+        head = self._advanced(key, known_at)
+        day, hour = head.tiles_at(known_at, self._retention)
         for tile in (head.total, day, hour):
             if tile is not None:
                 tile.frauds += sign
         if hour is not None:
-            bucket = self._bucket(key, place[0])
-            bucket.frauds = [one for one in bucket.frauds if one != place] + ([place] if sign > 0 else [])
-        self._tidy(key, head, place[0])
+            self._spans.change(key, known_at, sign, of)
+        head.drop_empty(known_at)
 
     def _count_pair(self, key: str, place: Place, sign: int) -> None:
         if key not in self._records:
@@ -202,25 +218,9 @@ class _Changed:
             self._records[key] = Head() if raw is None else Head.decode(raw)
         head = self._records[key]
         assert isinstance(head, Head), key
-        for hour in head.advance(at, self._retention):
-            self._records[bucket_key(key, hour)] = None
+        for hour, tile in head.advance(at, self._retention).items():
+            self._spans.forget(key, hour, tile)
         return head
-
-    def _bucket(self, head_key: str, at: int) -> Bucket:
-        key = bucket_key(head_key, at // HOUR)
-        if self._records.get(key) is None:
-            raw = None if key in self._records else self._raw(key)
-            self._records[key] = Bucket() if raw is None else Bucket.decode(raw)
-        bucket = self._records[key]
-        assert isinstance(bucket, Bucket), key
-        return bucket
-
-    def _tidy(self, key: str, head: Head, at: int) -> None:
-        head.drop_empty(at)
-        of_hour = bucket_key(key, at // HOUR)
-        bucket = self._records.get(of_hour)
-        if isinstance(bucket, Bucket) and bucket.is_empty:
-            self._records[of_hour] = None
 
     def _raw(self, key: str) -> bytes | None:
         self.fetch([key])

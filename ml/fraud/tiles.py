@@ -1,18 +1,31 @@
-"""What is kept of one entity: totals, tiles by UTC day and by hour, and the orders themselves by hour.
+"""What is kept of one entity: totals, and tiles by UTC day and by hour; `ml.fraud.spans` has the orders themselves.
 
 A window's sum is made of the whole tiles inside it and of single orders at its edges. Everything but the order of
 arrival decides what a record holds: events may come late, twice and in any order.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-HOUR = 3_600_000_000
+import msgspec
+
+SECOND = 1_000_000
 """Microseconds."""
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 HOURS_A_DAY = 24
 _PLACES_KEPT = 3
+
+NUMBERS, ORDERS, AMOUNTS, SQUARES, FAILED, FRAUDS, SEEN, LASTS = range(8)
+Columns = list[list[Any]]
+"""Tiles by number, one list for each field (the names above), so that a window is summed by slices. `SEEN` and `LASTS`
+are empty where no tile has any; squares are as `_kept_whole` gives them."""
+
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")  # the same record is the same bytes
+encode = _ENCODER.encode
+decode = msgspec.msgpack.Decoder().decode
 
 Place = tuple[int, str]
 """(microseconds since 1970, order id): events are ordered by it."""
@@ -45,7 +58,7 @@ class Tile:
         squares: Sum of squared cents, exact.
         frauds: Orders whose first fraud label became known in the span, whenever they were placed.
         seen: Other entity -> digest of a value -> orders.
-        last: Newest order of an hour; None in tiles of days and in totals.
+        last: Newest order; None in tiles of days and in totals, which are not asked for it.
     """
 
     orders: int = 0
@@ -57,8 +70,9 @@ class Tile:
     last: Place | None = None
 
     @property
-    def is_empty(self) -> bool:
-        return self.orders == 0 and self.frauds == 0
+    def size(self) -> int:
+        """Orders and frauds."""
+        return self.orders + self.frauds
 
     def count(self, order: SeenOrder, sign: int, of: Iterable[str] = (), cap: int = 0) -> None:
         """Add an order, or take it out again.
@@ -85,36 +99,41 @@ class Tile:
         if not values:
             del self.seen[name]
 
-    def as_json(self) -> list[object]:
-        return [self.orders, self.amount_cents, self.squares, self.failed, self.frauds, self.seen, self.last]
 
-    @classmethod
-    def from_json(cls, raw: list[object]) -> "Tile":
-        tile = cls(*raw)  # type: ignore[arg-type]  # what as_json wrote
-        tile.last = tuple(raw[6]) if raw[6] else None  # type: ignore[arg-type, assignment]
-        return tile
+def to_columns(tiles: Mapping[int, Tile]) -> Columns:
+    """Tiles as they are kept, by number."""
+    numbers = sorted(tiles)
+    ordered = [tiles[number] for number in numbers]
+    return [
+        numbers,
+        [tile.orders for tile in ordered],
+        [tile.amount_cents for tile in ordered],
+        [_kept_whole(tile.squares) for tile in ordered],
+        [tile.failed for tile in ordered],
+        [tile.frauds for tile in ordered],
+        [tile.seen for tile in ordered] if any(tile.seen for tile in ordered) else [],
+        [tile.last for tile in ordered] if any(tile.last for tile in ordered) else [],
+    ]
 
 
-@dataclass(slots=True)
-class Bucket:
-    """The single orders and known frauds of one entity in one hour, by place."""
+def from_columns(columns: Columns) -> dict[int, Tile]:
+    """The inverse of `to_columns`."""
+    *sums, seen, lasts = columns
+    numbers = columns[NUMBERS]
+    tiles = {
+        number: Tile(orders, amount, int(squares), failed, frauds)
+        for number, orders, amount, squares, failed, frauds in zip(*sums, strict=True)
+    }
+    for number, values in zip(numbers, seen, strict=False):  # an empty list: no tile has any
+        tiles[number].seen = values
+    for number, last in zip(numbers, lasts, strict=False):
+        tiles[number].last = None if last is None else (last[0], last[1])
+    return tiles
 
-    orders: list[SeenOrder] = field(default_factory=list)
-    frauds: list[Place] = field(default_factory=list)
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.orders and not self.frauds
-
-    def encode(self) -> bytes:
-        orders = sorted(self.orders, key=lambda order: order.place)
-        rows = [[order.at, order.order_id, order.amount_cents, order.is_failed, order.seen] for order in orders]
-        return _dump([rows, sorted(self.frauds)])
-
-    @classmethod
-    def decode(cls, raw: bytes) -> "Bucket":
-        orders, frauds = json.loads(raw)
-        return cls([SeenOrder(*order) for order in orders], [(at, order_id) for at, order_id in frauds])
+def _kept_whole(number: int) -> int | str:
+    """A sum of squares is exact, however large; 64 bits are what a record's numbers have."""
+    return number if number < 2**63 else str(number)
 
 
 @dataclass(frozen=True)
@@ -156,31 +175,31 @@ class Head:
     older: list[Place] = field(default_factory=list)
 
     def encode(self) -> bytes:
-        days = {str(day): tile.as_json() for day, tile in sorted(self.days.items())}
-        hours = {str(hour): tile.as_json() for hour, tile in sorted(self.hours.items())}
-        return _dump([self.total.as_json(), days, hours, self.newest, self.first, self.older])
+        total = self.total
+        sums = [total.orders, total.amount_cents, _kept_whole(total.squares), total.failed, total.frauds]
+        return encode([sums, to_columns(self.days), to_columns(self.hours), self.newest, self.first, self.older])
 
     @classmethod
     def decode(cls, raw: bytes) -> "Head":
-        total, days, hours, newest, first, older = json.loads(raw)
+        (orders, amount, squares, failed, frauds), days, hours, newest, first, older = decode(raw)
         return cls(
-            total=Tile.from_json(total),
-            days={int(day): Tile.from_json(tile) for day, tile in days.items()},
-            hours={int(hour): Tile.from_json(tile) for hour, tile in hours.items()},
+            total=Tile(orders, amount, int(squares), failed, frauds),
+            days=from_columns(days),
+            hours=from_columns(hours),
             newest=newest,
             first=[(at, order_id) for at, order_id in first],
             older=[(at, order_id) for at, order_id in older],
         )
 
-    def advance(self, at: int, retention: Retention) -> list[int]:
+    def advance(self, at: int, retention: Retention) -> dict[int, Tile]:
         """Take note of a moment and forget what is too old for it; returns the hours whose single orders go."""
         self.newest = max(self.newest, at)
         oldest_day, oldest_hour = retention.oldest_day(self.newest), retention.oldest_hour(self.newest)
         for day in [day for day in self.days if day < oldest_day]:
             del self.days[day]
-        gone = [hour for hour in self.hours if hour < oldest_hour]
-        for hour in gone:
-            self._remember_older(self.hours.pop(hour).last)
+        gone = {hour: self.hours.pop(hour) for hour in [hour for hour in self.hours if hour < oldest_hour]}
+        for tile in gone.values():
+            self._remember_older(tile.last)
         return gone
 
     def tiles_at(self, at: int, retention: Retention) -> tuple[Tile | None, Tile | None]:
@@ -195,7 +214,7 @@ class Head:
     def drop_empty(self, at: int) -> None:
         """Tiles from which everything was taken out again."""
         for tiles, number in ((self.days, at // DAY), (self.hours, at // HOUR)):
-            if number in tiles and tiles[number].is_empty:
+            if number in tiles and tiles[number].size == 0:
                 del tiles[number]
 
     def place(self, order: SeenOrder, *, is_single: bool) -> None:
@@ -215,7 +234,3 @@ class Head:
     def _remember_older(self, place: Place | None) -> None:
         if place is not None:
             self.older = sorted({*self.older, place})[-_PLACES_KEPT:]
-
-
-def _dump(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()

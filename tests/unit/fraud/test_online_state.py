@@ -1,6 +1,7 @@
 """What the online state tells of an order, against values counted by hand and by brute force."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import sqrt
 
@@ -8,8 +9,9 @@ import pytest
 
 from ml.fraud.declaration import Declaration, parse
 from ml.fraud.events import LabelEvent, OrderEvent, microseconds
-from ml.fraud.online_state import features_of
-from ml.fraud.state_records import head_key, state_digest
+from ml.fraud.online_state import features_of, keys_of
+from ml.fraud.spans import MOST_SINGLES
+from ml.fraud.state_records import digest, head_key, state_digest
 from ml.fraud.state_updates import apply_events
 from ml.outcomes import ToolFailed
 
@@ -283,6 +285,78 @@ def brute_force(asked, events, labels):
 
 def own_first(own):
     return min(one.attempted_at for one in own)
+
+
+def crowded_events(seed):
+    """Hundreds of orders in some minutes, so that records of hours and of minutes are divided; some twice."""
+    draw = random.Random(seed)  # noqa: S311 - made-up orders
+    events, labels, later = [], [], []
+    for number in range(300):
+        ago = draw.choice([0, 1, 20, 21]) * 3600 + draw.choice([0, 0, 60, 90, 3500]) + draw.randrange(3)
+        at = NOON + timedelta(days=1, seconds=-ago, microseconds=draw.randrange(3) * 300_000)
+        customer, device = draw.choice(["a", "b", "c", None]), draw.choice(["x", "x", "x", "y", None])
+        amount, is_failed = draw.choice([draw.randrange(5000), 10**12]), draw.random() < 0.2
+        events.append(order(f"o{number:03}", at, amount, customer, device, is_failed, payment="p1"))
+        if draw.random() < 0.3:
+            second = at + timedelta(seconds=draw.randrange(1, 90))
+            later.append(order(f"o{number:03}", second, 1, draw.choice("abc"), "x", payment="p2"))
+        if draw.random() < 0.3:
+            labels.append(fraud(f"o{number:03}", at + timedelta(seconds=draw.choice([0, 0, 1, 70, 4000]))))
+    return events, labels, later
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_crowd_gives_the_brute_force_values_in_any_order_of_arrival(seed):
+    events, labels, later = crowded_events(seed)
+    draw = random.Random(seed)  # noqa: S311 - made-up orders
+    shuffled, in_order = Kept(), Kept()
+    for kept, stream in ((shuffled, [*events, *labels]), (shuffled_with_later := Kept(), [*events, *labels, *later])):
+        draw.shuffle(stream)
+        for start in range(0, len(stream), 11):
+            kept.apply(*stream[start : start + 11])
+    for event in sorted(events, key=lambda event: event.place):
+        in_order.apply(event)
+    in_order.apply(*labels)
+    assert shuffled.records == in_order.records
+    for event in events[::3]:
+        asked = replace(event, order_id=draw.choice([event.order_id, "a", "z"]))
+        others = [one for one in events if one.order_id != asked.order_id]
+        expected = pytest.approx(brute_force(asked, others, labels), nan_ok=True)
+        assert shuffled.features(asked) == expected, asked
+        assert shuffled_with_later.features(asked) == expected, asked
+
+
+def test_records_are_divided_and_united_by_what_they_hold():
+    few = [order(f"o{number}", NOON + timedelta(seconds=number)) for number in range(MOST_SINGLES)]
+    more = [order(f"x{number}", NOON + timedelta(seconds=number, milliseconds=1)) for number in range(100)]
+    kept = Kept().apply(*few)
+    before_more = dict(kept.records)
+    kept.apply(*more)
+    assert len(kept.records) > len(before_more) + 3 * len(more)  # of minutes and seconds beside the orders' own
+    # Each of the others turns out to be a later attempt of an order that nobody asks about.
+    kept.apply(
+        *(order(f"x{number}", before(days=30), customer="c2", device=None, payment="a") for number in range(100))
+    )
+    hour = f"{head_key('device', digest('d1'))}:h"
+    assert {key: one for key, one in kept.records.items() if hour in key} == {
+        key: one for key, one in before_more.items() if hour in key
+    }
+    assert not [key for key in kept.records if key.startswith(head_key("device", digest("d1"))) and ":s" in key]
+
+
+def test_a_crowd_is_read_in_small_records_and_forgotten_whole():
+    kept = Kept()
+    for start in range(0, 6000, 500):
+        kept.apply(
+            *(order(f"o{at}", NOON + timedelta(seconds=at / 4), customer=f"c{at}") for at in range(start, start + 500))
+        )
+    asked = order("o99999", NOON + timedelta(seconds=1490))
+    read = kept.read(keys_of(asked, DECLARATION))
+    assert max(map(len, read.values())) < 10_000
+    assert kept.features(asked)["count_orders_device_1h"] == 4 * 1490 + 1  # and the tie with a smaller id
+    kept.apply(order("late", NOON + timedelta(days=4), customer="c9"))
+    spans = {key for key in kept.records if key.count(":") == 2}
+    assert len({key for key in spans if not key.startswith("customer")}) == 2  # the new order's device and shop
 
 
 @pytest.mark.parametrize("seed", range(4))
