@@ -17,21 +17,7 @@ RECOMMENDATION_STEPS = ("personal", "batch", "segment", "popular", "static")
 # Shop time between two attempts: as many a day as a shop of this size has at its busiest, not all within one second.
 _APART = timedelta(seconds=1)
 _LEFT_OUT = 1000  # of a run that was broken off
-_COLUMNS = (
-    "customer_id",
-    "instrument_hash",
-    "device_hash",
-    "ip_hash",
-    "ip_country",
-    "shipping_address_hash",
-    "billing_address_hash",
-    "email_domain",
-    "account_created_at",
-    "channel",
-    "terminal_id",
-    "amount_cents",
-    "currency",
-)
+_OF_THE_ATTEMPT = ("payment_id", "order_id", "attempted_at", "outcome")  # not drawn from the past
 _HEAD = f"Host: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
 
 
@@ -102,16 +88,17 @@ class Asked:
 def open_asked(shop: BenchShop) -> Asked:
     """Read what requests are drawn from. This process has the shop's environment."""
     from ml.settings import get_settings
+    from ml.shop.contract import CONTRACT
     from ml.stores.warehouse import open_marts
 
     settings = get_settings()
     marts = open_marts(settings)
-    columns = ", ".join(_COLUMNS)
+    names = [column.name for column in CONTRACT["payments"].columns if column.name not in _OF_THE_ATTEMPT]
+    names.append("customer_id")  # of the order
     newest = marts.connect().execute(
-        f"select {columns} from fct_order_payments where amount_cents > 0 "  # noqa: S608 - our own names
+        f"select {', '.join(names)} from fct_order_payments where amount_cents > 0 "  # noqa: S608 - our own names
         "order by attempted_at desc, order_id limit 20000"
     )
-    names = [column[0] for column in newest.description]
     payments = []
     for row in newest.fetchall():
         known = {name: value for name, value in zip(names, row, strict=True) if value is not None}
