@@ -1,4 +1,8 @@
-"""What is done to a running shop while requests come in: one fault a minute, drawn from all of them."""
+"""What is done to a running shop while requests come in: one fault a minute, drawn from all of them.
+
+Each fault says whether it struck: whether the process was there and is gone, the store held something and is empty, the
+pointer moves. A fault that misses proves nothing.
+"""
 
 import contextlib
 import os
@@ -6,13 +10,29 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import psutil
 from serving_processes import Process, await_ready, free_port, start_follower, start_redis, start_server
 from serving_shop import BenchShop
 
+PRODUCTS = ("fraud", "recommender")
 FROZEN_SECONDS, AWAY_SECONDS = 10.0, 5.0
+_GONE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What a fault did.
+
+    Attributes:
+        struck: Whether it took effect.
+        versions: What answers have to name afterwards, of models and policy.
+    """
+
+    struck: bool
+    versions: tuple[str, ...] = ()
 
 
 @dataclass
@@ -20,7 +40,7 @@ class Running:
     """The processes of a shop under test; a fault may replace any of them.
 
     Attributes:
-        done: Faults that were made, in order, with what came of them.
+        done: Faults that were made, in order: `fault`, `at` (monotonic, when it was done), `seconds`, and its strike.
     """
 
     shop: BenchShop
@@ -66,63 +86,80 @@ class Running:
         order = random.Random(self.seed + number // len(faults)).sample(faults, len(faults))  # noqa: S311 - no secret
         name = order[number % len(faults)]
         began = time.monotonic()
-        FAULTS[name](self)
-        self.done.append({"fault": name, "seconds": round(time.monotonic() - began, 1)})
+        strike = FAULTS[name](self)
+        ended = time.monotonic()
+        self.done.append({"fault": name, "at": ended, "seconds": round(ended - began, 1), **asdict(strike)})
         return name
 
-    def kill_worker(self) -> None:
+    def kill_worker(self) -> Strike:
         """kill -9 of one process that answers; the supervisor starts another."""
-        workers = self.server.members()[1:]
+        workers = self.workers_alive()
         if workers:
-            os.kill(workers[0].pid, signal.SIGKILL)
+            workers[0].kill()
+        return Strike(_are_gone(workers[:1]))
 
-    def freeze_store(self) -> None:
+    def freeze_store(self) -> Strike:
         """The store does not answer, and does not refuse either."""
         self.redis.signal(signal.SIGSTOP)
         time.sleep(FROZEN_SECONDS)
+        was_stopped = self.redis.is_alive() and psutil.Process(self.redis.pid).status() == psutil.STATUS_STOPPED
         self.redis.signal(signal.SIGCONT)
+        return Strike(was_stopped)
 
-    def flush_store(self) -> None:
+    def flush_store(self) -> Strike:
         """Everything in the store is gone at once."""
         from redis import Redis
 
-        Redis(port=self.redis_port).flushall()
+        with Redis(port=self.redis_port) as store, store.pipeline(transaction=True) as at_once:
+            before, _, after = at_once.dbsize().flushall().dbsize().execute()
+        return Strike(before > 0 and after == 0)
 
-    def kill_store(self) -> None:
+    def kill_store(self) -> Strike:
         """The store dies, and comes back empty at the same address."""
-        port = self.redis_port
+        port, members = self.redis_port, self.redis.members()
         self.redis.kill_group()
+        gone = _are_gone(members)
         time.sleep(AWAY_SECONDS)
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.redis = Process("redis", command, os.environ, None, self.shop.folder / "logs").await_port(port)
+        return Strike(gone)
 
-    def kill_follower(self) -> None:
+    def kill_follower(self) -> Strike:
         """kill -9 of the follower; another one is started after a while."""
+        members = self.follower.members()
         self.follower.kill_group()
+        gone = _are_gone(members)
         time.sleep(AWAY_SECONDS)
         self.follower = start_follower(self.shop, None, **self.settings)
+        return Strike(gone)
 
-    def crash_all(self) -> None:
+    def crash_all(self) -> Strike:
         """kill -9 of the server with all its processes, and a start."""
-        for member in self.server.members():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member.pid, signal.SIGKILL)
+        members = self.server.members()
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
         self.server.kill_group()
+        gone = _are_gone(members)
         self.server = self._server()
+        return Strike(gone)
 
-    def restart_all(self) -> None:
+    def restart_all(self) -> Strike:
         """An orderly end of the server, and a start."""
+        members = self.server.members()
         self.server.end()
+        gone = _are_gone(members)
         self.server = self._server()
+        return Strike(gone)
 
-    def promote(self) -> None:
+    def promote(self) -> Strike:
         """Another version of each model becomes champion."""
         from ml.settings import get_settings
         from ml.stores import registry
         from ml.stores.bundles import save_bundle
 
-        settings = get_settings()
-        for product in ("fraud", "recommender"):
+        settings, before = get_settings(), self._champions()
+        for product in PRODUCTS:
             bundle = registry.load_champion(settings, product)
             assert bundle is not None
             own = {"files", "product", "shop_id"}
@@ -131,18 +168,34 @@ class Running:
                 settings, product, {**manifest, "copy": f"{self.seed} {len(self.done)}"}, bundle.contents
             )
             registry.promote(settings, product, copy.version, settings.bootstrap_day)
+        return self._switched_from(before)
 
-    def rollback(self) -> None:
+    def rollback(self) -> Strike:
         """Back to the champions before."""
-        from ml.outcomes import DataFailed
         from ml.settings import get_settings
         from ml.stores import registry
 
-        for product in ("fraud", "recommender"):
-            with contextlib.suppress(DataFailed):  # nothing was promoted yet
-                registry.rollback(get_settings(), product)
+        settings = get_settings()
+        champions = [registry.champion(settings, product) for product in PRODUCTS]
+        if not all(champion and champion.previous for champion in champions):
+            self.promote()  # else there is nothing to go back to
+        before = self._champions()
+        for product in PRODUCTS:
+            registry.rollback(settings, product)
+        return self._switched_from(before)
 
-    def switch_policy(self) -> None:
+    def _champions(self) -> tuple[str, ...]:
+        from ml.settings import get_settings
+        from ml.stores import registry
+
+        champions = [registry.champion(get_settings(), product) for product in PRODUCTS]
+        return tuple(champion.version for champion in champions if champion)
+
+    def _switched_from(self, before: tuple[str, ...]) -> Strike:
+        now = self._champions()
+        return Strike(len(now) == len(PRODUCTS) and not set(now) & set(before), now)
+
+    def switch_policy(self) -> Strike:
         """Another policy becomes active."""
         from ml.fraud.policy_file import default_policy, read_policy
         from ml.settings import get_settings
@@ -155,12 +208,38 @@ class Running:
         policies.submit_policy(operations, version=version, body=body, by="soak")
         for state in ("shadow", "active"):
             policies.change_state(operations, version=version, to=state, reason="soak", by="soak")
+        active = [row["version"] for row in policies.stored_policies(operations, "active")]
+        return Strike(active == [version], (version,))
+
+    def workers_alive(self) -> list[psutil.Process]:
+        """The processes that answer; not those that check a model before it is served."""
+        return [one for one in self.server.members()[1:] if "golden_check" not in _command(one)]
 
     def await_healthy(self) -> None:
         await_ready(self.server, self.port)
 
 
-FAULTS: dict[str, Callable[[Running], None]] = {
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _are_gone(processes: list[psutil.Process]) -> bool:
+    """Whether there were any, and all of them have ended."""
+    _, alive = psutil.wait_procs(processes, _GONE_SECONDS)
+    return bool(processes) and all(_has_ended(one) for one in alive)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)  # killed, and not yet fetched by its parent
+    except psutil.NoSuchProcess:
+        return True
+
+
+FAULTS: dict[str, Callable[[Running], Strike]] = {
     "kill_worker": Running.kill_worker,
     "freeze_store": Running.freeze_store,
     "flush_store": Running.flush_store,

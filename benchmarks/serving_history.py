@@ -1,8 +1,10 @@
 """What a shop remembers of a soak, all that was acknowledged to it; and whether the installation remembers it too."""
 
 import asyncio
+import json
 import random
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,8 @@ from shopwright_client import AsyncShopwright, Decision, Recommendation, Refused
 DEADLINE_SECONDS = 3.0
 _REPEATED_SHARE = 0.05
 _AT_ONCE = 200
+_LONGEST_PAUSE_SECONDS = 30.0
+_ENDING_SECONDS = _LONGEST_PAUSE_SECONDS + 4 * DEADLINE_SECONDS
 
 
 @dataclass
@@ -23,6 +27,7 @@ class History:
         decisions: payment_id -> (order_id, decision_id, action) as first acknowledged.
         undeclared: Answers that do not say truthfully how they were found, and refusals that nothing explains.
         contradictions: Answers to a repeated request that differ from the first one.
+        last_seen: Version of a model or policy -> when (monotonic) an answer last named it.
     """
 
     decisions: dict[str, tuple[str, str, str]] = field(default_factory=dict)
@@ -33,12 +38,23 @@ class History:
     unanswered: Counter[str] = field(default_factory=Counter)
     undeclared: list[str] = field(default_factory=list)
     contradictions: list[str] = field(default_factory=list)
+    last_seen: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def acknowledged(self) -> dict[str, int]:
+        """Kind -> how many the installation has to remember."""
+        return {
+            "decisions": len(self.decisions),
+            "recommendations": len(self.exposures),
+            "events": len(self.events),
+        }
 
     def take_decision(self, decision: Decision, payment_id: str) -> None:
         self.steps[decision.step] += 1
         is_declared = decision.step in DECISION_STEPS and decision.degraded == (decision.step != "model")
         if not is_declared or decision.payment_id != payment_id or not decision.policy_version:
             self.undeclared.append(f"decision {decision.decision_id}: {decision.step}, degraded {decision.degraded}")
+        self._see(decision.model_version, decision.policy_version)
         told = (decision.order_id, decision.decision_id, decision.action)
         if self.decisions.setdefault(payment_id, told) != told:
             self.contradictions.append(payment_id)
@@ -50,9 +66,13 @@ class History:
         )
         if not is_declared or (shown.step != "static" and len(shown.items) != shown.k):
             self.undeclared.append(f"recommendation {shown.exposure_id}: {shown.step}, {len(shown.items)} items")
+        self._see(shown.model_version)
         if shown.exposure_id in self.exposures:
             self.contradictions.append(shown.exposure_id)
         self.exposures.add(shown.exposure_id)
+
+    def _see(self, *versions: str | None) -> None:
+        self.last_seen.update(dict.fromkeys(filter(None, versions), time.monotonic()))
 
 
 @dataclass
@@ -70,9 +90,15 @@ class Shoppers:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, with every request that is under way."""
+        """End, with every request that is under way.
+
+        Raises:
+            TimeoutError: They do not end, so what was acknowledged is not known.
+        """
         self._stops.set()
-        self._thread.join(DEADLINE_SECONDS * 4)
+        self._thread.join(_ENDING_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError("the shoppers do not end")
 
     async def _shop(self) -> None:
         address = f"http://127.0.0.1:{self.port}"
@@ -108,9 +134,10 @@ class Shoppers:
         payment_id = str(attempt["payment_id"])
         self.history.take_decision(await shop.decide(attempt, idempotency_key=payment_id), payment_id)
         if random.random() < _REPEATED_SHARE:  # noqa: S311 - no secret
-            await asyncio.sleep(random.uniform(0.0, 30.0) if not self._stops.is_set() else 0.0)  # noqa: S311
-            again = await shop.decide(attempt)
+            pause = 0.0 if self._stops.is_set() else random.uniform(0.0, _LONGEST_PAUSE_SECONDS)  # noqa: S311
+            await asyncio.sleep(pause)
             self.history.asked["repeated"] += 1
+            again = await shop.decide(attempt)
             self.history.take_decision(again, payment_id)
 
     async def _recommendations(self, shop: AsyncShopwright) -> None:
@@ -128,18 +155,14 @@ class Shoppers:
         self.history.events.add(name)
 
 
-def hold_against_installation(history: History) -> dict[str, Any]:
-    """Whether all that was acknowledged is in the log and in the record, once. This process has the shop's settings."""
-    import json
-
+def hold_against_installation(history: History, settings: Any) -> dict[str, Any]:
+    """Whether all that was acknowledged is in the log and in the record, once."""
     from sqlalchemy import func, select
 
-    from ml.settings import get_settings
     from ml.stores.fraud_tables import decisions
     from ml.stores.operations import Operations
     from ml.stores.serving_log import ServingLog
 
-    settings = get_settings()
     log, lost, doubled = ServingLog.from_settings(settings), list[str](), list[str]()
     with Operations.from_settings(settings).transaction() as connection:
         counted = connection.execute(select(decisions.c.order_id, func.count()).group_by(decisions.c.order_id))
@@ -155,11 +178,7 @@ def hold_against_installation(history: History) -> dict[str, Any]:
     lost += [f"exposure {name}" for name in history.exposures if log.find("exposure", name) is None]
     doubled += _kept_twice(log)
     return {
-        "acknowledged": {
-            "decisions": len(history.decisions),
-            "recommendations": len(history.exposures),
-            "events": len(history.events),
-        },
+        "acknowledged": history.acknowledged,
         "lost": lost[:50],
         "count_lost": len(lost),
         "doubled": [*doubled, *history.contradictions][:50],
@@ -173,12 +192,15 @@ def _answer_of(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept_twice(log: Any) -> list[str]:
+    """What two entries are about, whatever keys they have: a payment is decided once."""
     seen: set[tuple[str, str]] = set()
     twice, position = [], 0
     while some := log.read_after(position, 5000):
         for one in some:
-            if (one.kind, one.key) in seen:
-                twice.append(f"{one.kind} {one.key}")
-            seen.add((one.kind, one.key))
+            is_decision = one.kind == "decision"
+            about = one.kind, str(_answer_of(json.loads(one.body))["payment_id"]) if is_decision else one.key
+            if about in seen:
+                twice.append(" ".join(about))
+            seen.add(about)
         position = some[-1].position
     return twice
