@@ -4,6 +4,7 @@ Records are bytes under keys; `ml/stores/state_store.py` keeps them and `ml/frau
 features mean is told by `ml/fraud/declaration.py` and docs/fraud_features.md; dbt computes the same for training.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
@@ -12,8 +13,8 @@ from ml.fraud.declaration import EVER, Declaration
 from ml.fraud.entity_view import EntityView, Sums
 from ml.fraud.events import OrderEvent
 from ml.fraud.spans import span_suffixes
-from ml.fraud.state_records import SHOP, Pair, StateReader, digests_of, head_key, pair_keys, retention
-from ml.fraud.tiles import DAY, SECOND
+from ml.fraud.state_records import SHOP, StateReader, digests_of, head_key, pair_keys, retention
+from ml.fraud.tiles import DAY, SECOND, decode
 from ml.outcomes import ToolFailed
 
 PRIOR_FRAUDS, PRIOR_ORDERS = 1.0, 1 / 0.005
@@ -222,5 +223,7 @@ class _Reading:
 
     def _pair(self, key: str) -> int:
         raw = self._records.get(key)
-        pair = Pair() if raw is None else Pair.decode(raw)
-        return pair.orders - sum(place >= self._order.place for place in pair.recent)
+        if raw is None:
+            return 0
+        orders, recent = decode(raw)  # as `Pair` has it
+        return int(orders) - (len(recent) - bisect_left(recent, list(self._order.place)))
