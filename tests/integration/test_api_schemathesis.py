@@ -1,7 +1,7 @@
 """The real server, asked by a program that knows only its description: every answer has to be as described.
 
 A few requests to each route in the default suite; ten thousand, with each field's edges and with chains of requests, in
-the full one.
+the full one: about 60 a second, most of the time spent in making them up.
 """
 
 import re
@@ -24,6 +24,7 @@ from ml.settings import PROJECT_DIR, Settings
 from tests.serving_stubs import KEYS, grants
 
 _SEED = 20261122
+_LONGEST_SECONDS = 1200
 _CONFIG = """
 [checks.positive_data_acceptance]
 # What the description cannot say: the shop's currency, moments until now, ids that are taken or unknown.
@@ -67,8 +68,10 @@ def run(address: str, folder: Path, *arguments: str) -> int:
     description = str(PROJECT_DIR / "docs" / "openapi.json")
     command = [program, "--config-file", str(config), "run", description, "--url", address, "--checks", "all"]
     command += ["-H", f"Authorization: Bearer {KEYS['all']}", "--seed", str(_SEED), "--no-color"]
-    command += ["--continue-on-failure", "--suppress-health-check", "all", "--warnings", "off", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=3000)
+    command += ["--continue-on-failure", "--suppress-health-check", "all", "--warnings", "off"]
+    # A failure is told as it was found: making it smaller takes longer than all the rest.
+    command += ["--no-shrink", "--generation-database", "none", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=_LONGEST_SECONDS)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     told = re.search(r"(\d+) generated", done.stdout)
     assert told, done.stdout[-2000:]
@@ -80,8 +83,8 @@ def test_every_answer_is_as_described(address, tmp_path):
 
 
 @pytest.mark.full
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(_LONGEST_SECONDS + 100)
 def test_every_answer_of_ten_thousand_is_as_described(address, tmp_path):
-    requests = run(address, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "700")
+    requests = run(address, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "500")
     print(f"{requests} requests")
     assert requests >= 10_000
