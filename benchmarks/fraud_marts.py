@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 
-from ml.shop.contract import CONTRACT, Table
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Table
 from ml.stores.dbt_run import DBT_PROJECT_DIR
 from ml.stores.raw import SET_ASIDE_SCHEMA, AcceptedBatch, RawStore, raw_schema
 

@@ -9,7 +9,8 @@ from expectations.suites.arrivals.from_contract import Arrival, History
 from expectations.validation import ROW
 from expectations.verdicts import RuleResult, Status
 from ml.settings import PREFIX, Settings, SettingsError
-from ml.shop.contract import CONTRACT, Table
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Table
 from ml.stores.quarantine import UNPARSED_RULE as UNPARSED_RULE
 
 SHARE_RULE = "quarantined_share"

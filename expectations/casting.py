@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from expectations.structure import known_columns
-from ml.shop.contract import Column, ColumnType, Table
+from ml.shop.contract.table import Column, ColumnType, Table
 
 # How each type is written as text. A time without an offset is UTC, as the contract says.
 _PATTERNS = {

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.outcomes import ToolFailed
-from ml.shop.contract import Table
+from ml.shop.contract.table import Table
 from ml.stores.raw import raw_schema
 
 # 64 bits tell duplicates of one key apart; a longer text would make up a third of the raw store.

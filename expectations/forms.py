@@ -18,7 +18,8 @@ from expectations.structure import misfits, missing_columns, nameable_unknown, u
 from expectations.suites.arrivals.from_contract import History
 from expectations.verdicts import RuleResult, Status, Verdict
 from ml.settings import wall_clock
-from ml.shop.contract import CONTRACT, Table
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Table
 from ml.stores.landing import Batch
 from ml.stores.operations import Operations, delivered_schemas
 

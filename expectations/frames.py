@@ -7,7 +7,7 @@ import pandas as pd
 from expectations.casting import Conformed
 from expectations.suites.arrivals.from_contract import UNREADABLE
 from ml.settings import Settings
-from ml.shop.contract import ColumnType, Table
+from ml.shop.contract.table import ColumnType, Table
 
 
 def open_days(settings: Settings, first: date, last: date) -> list[date]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations.suites.arrivals.from_contract import History
-from ml.shop.contract import Table
+from ml.shop.contract.table import Table
 from ml.stores.raw import RawStore
 
 RECENT_DAYS = 28

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from expectations.casting import conform_text, conform_typed
 from expectations.structure import misfits
-from ml.shop.contract import ColumnType, Table
+from ml.shop.contract.table import ColumnType, Table
 from ml.stores.landing import Batch
 
 _SAMPLE = 5_000

@@ -23,7 +23,8 @@ from expectations.suites.model_inputs.facts import (
     ModelInputConfig,
 )
 from expectations.verdicts import Gate, RuleResult, Status, Verdict
-from ml.shop.contract import CONTRACT, Tag
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Tag
 
 _RELATION = "training_set"
 

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from expectations.verdicts import RuleResult, Status
-from ml.shop.contract import RESERVED_COLUMNS, Column, ColumnType, Table
+from ml.shop.contract import RESERVED_COLUMNS
+from ml.shop.contract.table import Column, ColumnType, Table
 
 LINE_COLUMN = "_line"
 # A header that is really a row of data must not be quoted; only what looks like a column name is.

@@ -26,7 +26,7 @@ from expectations.suites.arrivals.from_contract import (
     History,
 )
 from ml.settings import Settings
-from ml.shop.contract import ColumnType, Table
+from ml.shop.contract.table import ColumnType, Table
 from ml.stores.landing import Batch
 
 _SPLIT_AFTER_DAYS = 14

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from ml.settings import Settings, wall_clock
-from ml.shop.contract import CONTRACT, RESERVED_COLUMNS, ColumnType
+from ml.shop.contract import CONTRACT, RESERVED_COLUMNS
+from ml.shop.contract.table import ColumnType
 from ml.stores.landing import Landing
 from ml.stores.serving_log import Logged, ServingLog
 

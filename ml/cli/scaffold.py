@@ -9,7 +9,8 @@ import click
 import yaml
 
 from ml.settings import PROJECT_DIR
-from ml.shop.contract import CONTRACT, Tag
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Tag
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{2,58}[a-z0-9]")
 _LONGEST_LINE = 120

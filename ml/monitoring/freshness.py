@@ -13,7 +13,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Literal
 
 from ml.settings import PREFIX, SettingsError
-from ml.shop.contract import CONTRACT, TableKind
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import TableKind
 
 State = Literal["ok", "missed", "unknown"]
 

@@ -1,13 +1,14 @@
 """Writes docs/shop_contract.md from the contract: `python -m ml.shop.contract_page`."""
 
 from ml.settings import PROJECT_DIR
-from ml.shop.contract import CONTRACT, CONTRACT_VERSION, RESERVED_COLUMNS, Column, Table, TableKind, Tag
+from ml.shop.contract import CONTRACT, CONTRACT_VERSION, RESERVED_COLUMNS
+from ml.shop.contract.table import Column, Table, TableKind, Tag
 
 PAGE = PROJECT_DIR / "docs" / "shop_contract.md"
 
 _INTRODUCTION = f"""# The shop contract
 
-Version {CONTRACT_VERSION}. Written by `make docs` from `ml/shop/contract.py`; do not edit.
+Version {CONTRACT_VERSION}. Written by `make docs` from `ml/shop/contract/`; do not edit.
 
 These are the tables that a shop must or may supply, whatever its system. All ids are text. Timestamps are UTC; a day
 is a calendar day in the shop's time zone (`SHOPWRIGHT_TIMEZONE`). Money is in whole cents of the row's currency, which

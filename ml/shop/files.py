@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from ml.outcomes import DataFailed
 from ml.settings import PROJECT_DIR, Settings
-from ml.shop.contract import CONTRACT, REQUIRED_TABLES, Table, TableKind
+from ml.shop.contract import CONTRACT, REQUIRED_TABLES
+from ml.shop.contract.table import Table, TableKind
 from ml.shop.day_cut import cut_to_days, days_of
 from ml.shop.delimited import read_delimited
 from ml.shop.delivery import UNPARSED_SCHEMA, Delivery

@@ -8,7 +8,7 @@ from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ml.shop.contract import Column, ColumnType
+from ml.shop.contract.table import Column, ColumnType
 from ml.shop.mapping import POSITION, ColumnRule, Condition, FileRule, Scalar
 
 _COMPARED = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<="}

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from ml.outcomes import DataFailed
 from ml.settings import PROJECT_DIR, Settings
-from ml.shop.contract import CONTRACT, REQUIRED_TABLES, TableKind
+from ml.shop.contract import CONTRACT, REQUIRED_TABLES
+from ml.shop.contract.table import TableKind
 from ml.shop.day_cut import days_of
 from ml.shop.delimited import read_delimited
 from ml.shop.delimited_fast import LINE_COLUMN

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.outcomes import DataFailed
-from ml.shop.contract import CONTRACT, RESERVED_COLUMNS, Column, ColumnType, Table, TableKind
+from ml.shop.contract import CONTRACT, RESERVED_COLUMNS
+from ml.shop.contract.table import Column, ColumnType, Table, TableKind
 from ml.shop.delimited_fast import LINE_COLUMN
 from ml.shop.exact_numbers import NumberForm, product_of
 from ml.shop.local_times import to_utc

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TypeAlias
 
-from ml.shop.contract import CONTRACT, RESERVED_COLUMNS, Column, ColumnType, Table, TableKind
+from ml.shop.contract import CONTRACT, RESERVED_COLUMNS
+from ml.shop.contract.table import Column, ColumnType, Table, TableKind
 from ml.shop.delimited import DELIMITERS
 from ml.shop.mapping import POSITION, ColumnRule, FileRule, Mapping, TableRule
 from ml.shop.mapping_yaml import Path_

@@ -22,7 +22,8 @@ from psycopg import Connection, sql
 
 from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import PREFIX, Settings
-from ml.shop.contract import CONTRACT, REQUIRED_TABLES, Table, TableKind
+from ml.shop.contract import CONTRACT, REQUIRED_TABLES
+from ml.shop.contract.table import Table, TableKind
 from ml.shop.delivery import Delivery
 from ml.shop.postgres_copy import SourceColumn, readable_columns, select_rows, stream
 from ml.shop.postgres_session import Interrupted, session

@@ -10,7 +10,7 @@ import pyarrow.csv as pc
 from psycopg import Connection, sql
 
 from ml.outcomes import DataFailed
-from ml.shop.contract import ColumnType
+from ml.shop.contract.table import ColumnType
 
 CHUNK_ROWS = 50_000
 _CHUNK_BYTES = 16 * 1024**2

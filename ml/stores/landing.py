@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from ml.outcomes import DataFailed
 from ml.settings import wall_clock
-from ml.shop.contract import CONTRACT, CONTRACT_VERSION, TableKind
+from ml.shop.contract import CONTRACT, CONTRACT_VERSION
+from ml.shop.contract.table import TableKind
 from ml.shop.delivery import UNPARSED_SCHEMA, Delivery
 from ml.stores.durable import exclusive_lock, sha256_file, sync_file, sync_folder
 

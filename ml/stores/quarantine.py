@@ -22,7 +22,8 @@ from sqlalchemy import select
 
 from ml.outcomes import DataFailed
 from ml.settings import Settings, wall_clock
-from ml.shop.contract import CONTRACT, RESERVED_COLUMNS, Tag
+from ml.shop.contract import CONTRACT, RESERVED_COLUMNS
+from ml.shop.contract.table import Tag
 from ml.stores.durable import exclusive_lock, sync_file, sync_folder
 from ml.stores.operations import Operations, quarantine_decisions, quarantine_entries, quarantine_reveals
 from ml.stores.raw import batch_day

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from ml.outcomes import DataFailed
-from ml.shop.contract import CONTRACT, RESERVED_COLUMNS, ColumnType
+from ml.shop.contract import CONTRACT, RESERVED_COLUMNS
+from ml.shop.contract.table import ColumnType
 from ml.shop.delimited import read_delimited
 from ml.stores.quarantine import UNPARSED_RULE, EntryKey
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from ml.outcomes import ToolFailed
 from ml.settings import Settings
-from ml.shop.contract import CONTRACT, CONTRACT_VERSION, RESERVED_COLUMNS, Table
+from ml.shop.contract import CONTRACT, CONTRACT_VERSION, RESERVED_COLUMNS
+from ml.shop.contract.table import Table
 from ml.stores.versions import Part, StaleWriter, Version, VersionStore
 
 BATCHES = "batches"

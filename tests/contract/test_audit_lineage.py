@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ml.settings import PROJECT_DIR, Settings
-from ml.shop.contract import CONTRACT, Tag
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Tag
 from ml.stores.feast_repo import apply_if_changed, features_dir, open_feature_store
 from ml.stores.fingerprints import upstream
 from tests.dbt_projects import copy_project, parse_project

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ml.shop.contract import CONTRACT, Tag
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Tag
 from ml.stores.dbt_run import DBT_PROJECT_DIR
 from ml.stores.raw import BATCHES, BATCHES_SCHEMA, SET_ASIDE_ORDER_LINES, SET_ASIDE_SCHEMA, raw_schema
 

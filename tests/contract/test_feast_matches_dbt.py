@@ -16,7 +16,8 @@ from ml.recommender.features import (
     PRODUCT_SERVICE,
 )
 from ml.settings import PROJECT_DIR, Settings
-from ml.shop.contract import CONTRACT, Tag
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Tag
 from ml.stores.feast_repo import apply_if_changed, declared_features, features_dir, open_feature_store
 from ml.stores.online_features import ONLINE_KEY, ONLINE_SERVICE, ONLINE_VIEW
 from tests.feature_marts import MART_PAGE, mart_schema

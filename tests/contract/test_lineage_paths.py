@@ -16,7 +16,8 @@ from ml.lineage.manifest import built_manifest, compiled_project
 from ml.outcomes import ToolFailed
 from ml.recommender.features import CUSTOMER_FEATURES, PAIR_FEATURES, PRODUCT_FEATURES
 from ml.settings import Settings, get_settings
-from ml.shop.contract import CONTRACT, Tag
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Tag
 
 # Each way as it was read from the SQL by eye: `dataset column`, raw first. A name without a dot is a dataset without
 # columns; `*` stands for rows, and a step that is reached by deciding rows or values instead of giving one has `~`.

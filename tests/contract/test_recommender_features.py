@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from ml.recommender.features import CUSTOMER_FEATURES, FEATURES, PRODUCT_FEATURES
-from ml.shop.contract import CONTRACT, Tag
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Tag
 from tests.feature_marts import mart_schema
 
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.settings import Settings, get_settings
-from ml.shop.contract import CONTRACT, TableKind
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import TableKind
 from ml.stores.online_features import read_online
 from ml.stores.versions import VersionStore
 from ml.stores.warehouse import marts_store

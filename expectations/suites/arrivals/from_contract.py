@@ -9,7 +9,7 @@ import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 
 from expectations.validation import ACCEPTED, DAYS, DELIVERED, ROW, rule_meta
-from ml.shop.contract import Column, ColumnType, Table
+from ml.shop.contract.table import Column, ColumnType, Table
 
 EARLIEST_EVENT_YEAR = 2000
 LARGEST_NUMBER = 1e15

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from expectations.casting import conform_text, conform_typed
-from ml.shop.contract import CONTRACT, Column, ColumnType, Table, TableKind
+from ml.shop.contract import CONTRACT
+from ml.shop.contract.table import Column, ColumnType, Table, TableKind
 
 ANYTHING = Table(
     "anything",

@@ -1,4 +1,4 @@
-"""docs/shop_contract.md says what ml/shop/contract.py holds."""
+"""docs/shop_contract.md says what ml/shop/contract/ holds."""
 
 from ml.shop.contract import CONTRACT
 from ml.shop.contract_page import PAGE, render_page

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from ml.outcomes import DataFailed
-from ml.shop.contract import ColumnType
+from ml.shop.contract.table import ColumnType
 from ml.shop.postgres import go_on_from
 from ml.shop.postgres_copy import SourceColumn, as_arrow
 
