@@ -4,6 +4,7 @@ Everything that does not depend on an order is prepared once. Nothing here reads
 attempts with the same counts give the same decisions, which is what a replay rests on.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +133,35 @@ class FraudEngine:
     def shop_day(self, attempt: Attempt) -> str:
         """The shop day (YYYY-MM-DD) whose caps an attempt is decided within."""
         return own_fields(attempt, self._parts.zone).day
+
+    def has_shared_out(
+        self, attempts: Sequence[Attempt], decided: Sequence["Decided"], use: Mapping[str, DayUse]
+    ) -> bool:
+        """Whether a cap of a day ran out among these: then what one was given depends on the others.
+
+        Args:
+            decided: What `decide` said of `attempts` with this `use`.
+        """
+        policy = self._parts.policy
+        taken: Counter[tuple[str, str]] = Counter()
+        refused_cents: Counter[str] = Counter()
+        for attempt, one in zip(attempts, decided, strict=True):
+            day = self.shop_day(attempt)
+            taken.update({(day, name): amount for name, amount, _ in one.spends})
+            if one.step != MODEL_STEP and one.action != ACTIONS[0]:
+                refused_cents[day] += attempt.event.amount_cents
+        let_through = {limits.cents_per_day for limits in (policy.standin, *(one.standin for one in policy.segments))}
+        for (day, name), amount in taken.items():
+            used = getattr(use.get(day, DayUse()), name)
+            if name == "standin_cents":
+                wanted = used + amount + refused_cents[day]
+                is_shared = any(used < most < wanted for most in let_through)
+            else:
+                most = policy.reviews.per_day if name == "reviews" else policy.exploration.per_day
+                is_shared = used < most <= used + amount
+            if is_shared:
+                return True
+        return False
 
     def decide(
         self,

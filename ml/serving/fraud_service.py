@@ -9,27 +9,25 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from ml.fraud.declaration import declaration
-from ml.fraud.engine import DayUse, Decided
 from ml.fraud.events import Attempt
 from ml.fraud.online_state import Feature
 from ml.fraud.state_records import state_digest
 from ml.outcomes import ToolFailed
 from ml.serving.column_lists import ColumnLists
-from ml.serving.decision_drafts import Basis, Draft, draft
+from ml.serving.decision_drafts import Draft
 from ml.serving.decision_lookup import find_decision
-from ml.serving.decision_record import moment_of
 from ml.serving.decision_results import DecisionResult, Unavailable, public_view
+from ml.serving.decision_together import DecisionsTogether, Undecided
 from ml.serving.feature_lag import FeatureLag
 from ml.serving.fraud_parts import FraudParts, built_in_parts
 from ml.serving.reader import NotRead, StoreReader
 from ml.serving.recent import Recent, seen_of
-from ml.settings import Settings, wall_clock
+from ml.settings import Settings
 from ml.stores.group_commit import GroupCommitter
 from ml.stores.operations import Operations
 from ml.stores.serving_log import Entry, LogUnavailable, Outcome, ServingLog
@@ -40,12 +38,11 @@ __all__ = ["DecisionResult", "FraudService", "Unavailable", "public_view"]
 FEATURES_SHARE = 0.4
 """Of the time that is left, what reading counted features may take."""
 CHUNK = 8
-"""Attempts of a batch that are decided together; in between, other requests are answered."""
+"""Attempts of a batch that wait for the store and for the log together; in between, other requests are answered."""
 SECONDS_PER_FURTHER_ATTEMPT = 0.01
 """Added to the deadline for each further attempt of a batch: nobody waits for one at a checkout."""
 
 _ROUNDS = 3  # of deciding anew because an allowance was used up by somebody else meanwhile
-_USED_UP = DayUse(reviews=10**12, explored=10**12, standin_cents=10**15)
 _PRODUCT, _STORE = "fraud", "fraud_state"
 _LOG = logging.getLogger(__name__)
 
@@ -85,6 +82,7 @@ class FraudService:
         )
         self._columns = ColumnLists.from_settings(settings)
         self._recent, self._lag = Recent(settings, log), FeatureLag(settings, log)
+        self._together = DecisionsTogether(settings, self._built_in, self._recent, self._columns)
         self._recent.start()
         self._newest_step: str | None = None
 
@@ -114,8 +112,9 @@ class FraudService:
             max((rule.breaker.window_hours for rule in request.parts.engine.policy.rules), default=0)
         )
         results: list[DecisionResult] = []
-        for chunk in _chunks(list(zip(attempts, digests, strict=True))):
-            results += await self._decide_chunk(chunk, request)
+        pairs = list(zip(attempts, digests, strict=True))
+        for start in range(0, len(pairs), CHUNK):
+            results += await self._decide_chunk(pairs[start : start + CHUNK], request)
         return results
 
     async def find(self, decision_id: str, replay: bool) -> dict[str, Any] | None:
@@ -151,8 +150,20 @@ class FraudService:
         results: dict[int, DecisionResult] = {}
         waiting = list(range(len(chunk)))
         for round_ in range(_ROUNDS + 1):
-            pairs, features = [chunk[place] for place in waiting], [counted[place] for place in waiting]
-            drafts = self._drafts(pairs, features, age, request, is_last=round_ == _ROUNDS)
+            undecided = [
+                Undecided(
+                    attempt=chunk[place][0],
+                    digest=chunk[place][1],
+                    parts=request.parts,
+                    counted=counted[place],
+                    age=None if counted[place] is None else age,
+                    request=(request.key, request.digest) if number == 0 else (None, None),
+                    deadline=request.deadline,
+                    is_last=round_ == _ROUNDS,
+                )
+                for number, place in enumerate(waiting)
+            ]
+            drafts = await self._together.drafts(undecided)
             outcomes = await self._append([one.entry for one in drafts], request.deadline)
             for place, one, outcome in zip(tuple(waiting), drafts, outcomes, strict=True):
                 if outcome.status == "spent":
@@ -163,36 +174,6 @@ class FraudService:
             if not waiting:
                 break
         return [results[place] for place in range(len(chunk))]
-
-    def _drafts(
-        self,
-        pairs: Sequence[tuple[Attempt, str]],
-        counted: Sequence[Mapping[str, Feature] | None],
-        age: float | None,
-        request: _Request,
-        *,
-        is_last: bool,
-    ) -> list[Draft]:
-        """Decide what no log holds yet."""
-        days = [request.parts.engine.shop_day(attempt) for attempt, _ in pairs]
-        use = self._use(list(dict.fromkeys(days)), is_last=is_last)
-        bases = [
-            Basis(
-                attempt=attempt,
-                digest=digest,
-                day=days[number],
-                age=None if counted[number] is None else age,
-                decided_at=self._now(attempt),
-                velocities=self._recent.velocities(attempt.event),
-                use=use[days[number]],
-                request=(request.key, request.digest) if number == 0 else (None, None),
-            )
-            for number, (attempt, digest) in enumerate(pairs)
-        ]
-        parts, decided = self._decided(bases, counted, use, request)
-        for attempt, _ in pairs:
-            self._recent.note_attempt(seen_of(attempt.event, None))
-        return [draft(basis, one, parts, self._columns) for basis, one in zip(bases, decided, strict=True)]
 
     async def _counted(
         self, attempts: Sequence[Attempt], request: _Request
@@ -217,32 +198,6 @@ class FraudService:
                 _LOG.error("counted features cannot be read: %s", type(error).__name__)
                 found.append(None)
         return found, self._lag.seconds()
-
-    def _decided(
-        self,
-        bases: Sequence[Basis],
-        counted: Sequence[Mapping[str, Feature] | None],
-        use: Mapping[str, DayUse],
-        request: _Request,
-    ) -> tuple[FraudParts, list[Decided]]:
-        """Decide; a model or policy that cannot is passed over, and the built-in stand-in answers."""
-        history, nothing = self._recent.history(), [None] * len(bases)
-        attempts, velocities = [one.attempt for one in bases], [one.velocities for one in bases]
-        for parts, features in ((request.parts, counted), (request.parts, nothing), (self._built_in, nothing)):
-            try:
-                return parts, parts.engine.decide(attempts, features, velocities, use, history)
-            except Exception as error:  # noqa: BLE001 - a customer waits, whatever a model or a policy throws
-                what = (parts.model_version, parts.policy_version, type(error).__name__)
-                _LOG.error("%s with %s cannot decide: %s", *what)
-        raise Unavailable("nothing can decide")
-
-    def _use(self, days: Sequence[str], *, is_last: bool) -> dict[str, DayUse]:
-        if is_last:  # others were quicker three times: nothing more is taken from an allowance
-            return dict.fromkeys(days, _USED_UP)
-        try:
-            return self._recent.use_of(days)
-        except LogUnavailable:
-            raise Unavailable("the log cannot be read") from None
 
     def _refresh(self, day: str) -> None:
         try:
@@ -272,23 +227,3 @@ class FraudService:
             self._metrics.step(_PRODUCT, one.decided.step)
             self._metrics.feature_age(_PRODUCT, one.basis.age)
         return DecisionResult("decided", decision_id, one.answer)
-
-    def _now(self, attempt: Attempt) -> datetime:
-        """Shop time of the decision: now; in a replayed shop, which lives in its past, the attempt's own moment."""
-        return wall_clock() if self._settings.last_day is None else moment_of(attempt.event.attempted_at)
-
-
-def _chunks(pairs: Sequence[tuple[Attempt, str]]) -> Iterator[list[tuple[Attempt, str]]]:
-    """A few at a time; never two of one order, customer, card or device: the first changes what holds for the next."""
-    chunk: list[tuple[Attempt, str]] = []
-    met: set[tuple[str, str]] = set()
-    for pair in pairs:
-        seen = seen_of(pair[0].event, None)
-        about = {("order_id", seen.order_id), *seen.values.items()}
-        if chunk and (len(chunk) == CHUNK or about & met):
-            yield chunk
-            chunk, met = [], set()
-        chunk.append(pair)
-        met |= about
-    if chunk:
-        yield chunk

@@ -248,3 +248,32 @@ def test_an_answer_holds_plain_values_only(model, blind):
 
 def test_nobody_asked():
     assert engine().decide([], [], [], {}, RuleHistory()) == []
+
+
+def test_a_group_is_decided_as_each_alone_where_no_cap_runs_out(model, blind):
+    """To the last bit, on every step of the ladder: with counts, by the fallback model, and by velocities alone."""
+    attempts, counts = random_attempts(16, 5), random_counts(16, 55)
+    counted = [one if place % 3 else None for place, one in enumerate(counts)]
+    velocities = [dict.fromkeys(VELOCITIES, 0)] * 16
+    the_policy = policy(RULES.replace("declines: 3, share: 0.02", "declines: 100, share: 0.02"))
+    many = engine(model, blind, replace(the_policy, reviews=replace(the_policy.reviews, per_day=1000)), LISTS)
+    together = many.decide(attempts, counted, velocities, {}, RuleHistory())
+    alone = [
+        one(many, attempt_, given, velocities=known)
+        for attempt_, given, known in zip(attempts, counted, velocities, strict=True)
+    ]
+    assert {found.step for found in together} == {"model", "fallback_model"}
+    assert not many.has_shared_out(attempts, together, {})
+    assert [asdict(found) for found in together] == [asdict(found) for found in alone]
+
+
+@pytest.mark.parametrize(("used", "is_shared"), [(0, False), (1, True), (3, True), (4, False)])
+def test_whether_the_reviews_of_a_day_ran_out_within_a_group(used, is_shared):
+    """Three orders that the stand-in has reviewed, of a policy with four reviews a day."""
+    the_policy = policy("reviews: {per_day: 4}\n")
+    asked = engine(None, None, the_policy)
+    attempts = [attempt(number, amount_cents=1_000_000) for number in range(3)]
+    use = {asked.shop_day(attempts[0]): DayUse(reviews=used)}
+    decided = asked.decide(attempts, [None] * 3, [None] * 3, use, RuleHistory())
+    assert [found.action for found in decided] == ["review"] * 3
+    assert asked.has_shared_out(attempts, decided, use) is is_shared
