@@ -223,5 +223,6 @@ class _Changed:
         return head
 
     def _raw(self, key: str) -> bytes | None:
-        self.fetch([key])
+        if key not in self._fetched:
+            self.fetch([key])
         return self._fetched[key]
