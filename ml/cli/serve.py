@@ -30,7 +30,7 @@ def serve(port: int | None, host: str, workers: int | None, write_openapi: bool)
 
 
 def _write_openapi(path: Path) -> None:
-    from ml.serving.app import openapi_document
+    from ml.serving.openapi import openapi_document
 
     path.write_text(openapi_text(openapi_document()))
     click.echo(f"{path.relative_to(PROJECT_DIR)} is written")

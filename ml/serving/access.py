@@ -1,9 +1,8 @@
 """Who asks, and whether they may: a key or a token in `Authorization: Bearer`, and the scope that the route takes."""
 
-from fastapi import Request
-
 from ml.serving.errors import Refusal
 from ml.serving.keys import Caller, Expired, FailedAttempts, KeyRing
+from ml.serving.requests import Request
 from ml.serving.tokens import TokenReader
 from ml.settings import PREFIX, Settings, SettingsError
 
@@ -25,7 +24,7 @@ class Access:
 
     def caller_of(self, request: Request, scope: str) -> Caller:
         """Who asks; raises Refusal: 401 nobody that is known, 429 too many such attempts, 403 without the scope."""
-        kind, _, credential = request.headers.get("authorization", "").partition(" ")
+        kind, _, credential = (request.header(b"authorization") or "").partition(" ")
         credential = credential.strip()
         try:
             caller = self._find(credential) if kind.lower() == "bearer" and credential else None
@@ -45,7 +44,7 @@ class Access:
         return self._keys.caller_of(credential)
 
     def _refused(self, request: Request, code: str, message: str) -> Refusal:
-        wait = self._failed.note(request.client.host if request.client else "")
+        wait = self._failed.note(request.client)
         if wait is None:
             return Refusal(401, code, message, headers=_BEARER)
         headers = {"Retry-After": str(int(wait) + 1)}

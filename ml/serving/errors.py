@@ -4,15 +4,12 @@
 """
 
 import logging
-import uuid
 from collections.abc import Mapping, Sequence
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
-from starlette.exceptions import HTTPException
 
 from ml.outcomes import DataFailed, ToolFailed
+from ml.serving.requests import Answer
 from ml.stores.reviews import CaseTaken, UnknownCase
 
 _LOG = logging.getLogger(__name__)
@@ -21,13 +18,7 @@ Field = Mapping[str, str]
 
 MAX_HEADER_BYTES = 8192
 
-_CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 _LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "expected", "pattern")
-_MESSAGES = {
-    400: "The request cannot be read.",
-    404: "There is nothing at this address.",
-    405: "This address does not take this method.",
-}
 
 
 class Refusal(Exception):
@@ -57,38 +48,25 @@ def headers_too_large() -> Refusal:
     return Refusal(431, "headers_too_large", message, headers={"Connection": "close"})
 
 
-def new_request_id() -> str:
-    return uuid.uuid4().hex
-
-
-def answer_errors(app: FastAPI) -> None:
-    """Give every error that arises before a route is found this shape; a route answers its own (`answer_to`)."""
-
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        status = error.status_code
-        message = _MESSAGES.get(status, "The request was refused.")
-        return _answer(request, status, _CODES.get(status, "refused"), message, headers=error.headers)
-
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        return answer_to(request, error)
-
-
-def answer_to(request: Request, error: Exception) -> JSONResponse:
+def answer_to(error: Exception, request_id: str) -> Answer:
     """The answer that an exception is."""
-    if isinstance(error, Refusal):
-        return refused(request, error)
+    if not isinstance(error, Refusal):
+        error = _refusal(error, request_id)
+    told = {"code": error.code, "message": error.message, "fields": error.fields, "request_id": request_id}
+    return Answer({"error": told}, error.status, headers=error.headers)
+
+
+def _refusal(error: Exception, request_id: str) -> Refusal:
     if isinstance(error, UnknownCase):
-        return _answer(request, 404, "not_found", "There is no case to review for this order.")
+        return Refusal(404, "not_found", "There is no case to review for this order.")
     if isinstance(error, CaseTaken):
-        return _answer(request, 409, "case_taken", f"{error}.")
+        return Refusal(409, "case_taken", f"{error}.")
     # The type tells what to look for; the text may hold what was sent.
-    _LOG.error("request %s failed: %s at %s", request_id_of(request), type(error).__name__, _place(error))
+    _LOG.error("request %s failed: %s at %s", request_id, type(error).__name__, _place(error))
     # What callers send is judged before it gets here: data that fails now is the shop's own, and no caller can mend it.
     if isinstance(error, DataFailed | ToolFailed | OperationalError):
-        return _answer(request, 503, "unavailable", "A store does not answer; try again.", headers={"Retry-After": "5"})
-    return _answer(request, 500, "internal", "Something went wrong here; tell the operator the request_id.")
+        return Refusal(503, "unavailable", "A store does not answer; try again.", headers={"Retry-After": "5"})
+    return Refusal(500, "internal", "Something went wrong here; tell the operator the request_id.")
 
 
 def _place(error: BaseException) -> str:
@@ -97,17 +75,6 @@ def _place(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace is not None else "?"
-
-
-def refused(request: Request, error: Refusal) -> JSONResponse:
-    """The answer that a refusal is."""
-    return _answer(request, error.status, error.code, error.message, error.fields, error.headers)
-
-
-def plain_answer(error: Refusal, request_id: str) -> JSONResponse:
-    """The same before there is a request."""
-    told = {"code": error.code, "message": error.message, "fields": error.fields, "request_id": request_id}
-    return JSONResponse({"error": told}, error.status, headers=error.headers)
 
 
 def problems(errors: Sequence[Mapping[str, object]]) -> list[Field]:
@@ -126,19 +93,3 @@ def _path(loc: object) -> str:
     """Where it was found. An unknown field's name was sent by the caller, so it is not told."""
     parts = [str(part) for part in loc] if isinstance(loc, list | tuple) else []
     return ".".join(part for part in parts if part not in ("body", "query", "path")) or "body"
-
-
-def request_id_of(request: Request) -> str:
-    return str(getattr(request.state, "request_id", "") or new_request_id())
-
-
-def _answer(
-    request: Request,
-    status: int,
-    code: str,
-    message: str,
-    fields: Sequence[Field] = (),
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    error = {"code": code, "message": message, "fields": list(fields), "request_id": request_id_of(request)}
-    return JSONResponse({"error": error}, status, headers=dict(headers or {}))

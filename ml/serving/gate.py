@@ -1,21 +1,24 @@
 """What every request passes, whatever it asks: size of headers, how many are under way, headers of the answer, records.
 
-Plain ASGI: it stands around each request and must cost microseconds.
+The ASGI application itself, without a framework's layers: it stands around each request and must cost microseconds.
 """
 
 import time
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ml.serving.addresses import Addresses
 from ml.serving.bodies import MAX_BYTES
-from ml.serving.errors import MAX_HEADER_BYTES, Refusal, headers_too_large, new_request_id, overloaded, plain_answer
+from ml.serving.errors import MAX_HEADER_BYTES, answer_to, headers_too_large, overloaded
+from ml.serving.operations import answered
+from ml.serving.requests import Answer, Request
+from ml.serving.routes import OPERATIONS
 
 if TYPE_CHECKING:
     from ml.serving.services import Services
 
 MOST_UNDER_WAY = 256
-_UNMATCHED = "unmatched"
 _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -27,58 +30,66 @@ _NEVER_TOO_BUSY = frozenset({"/healthz"})
 
 
 class Gate:
-    """ASGI application around another."""
+    """Answers requests.
 
-    def __init__(self, app: ASGIApp, services: "Services") -> None:
-        self._app, self._services = app, services
+    Args:
+        lifespan: What is asked when the process comes up and goes down.
+    """
+
+    def __init__(self, services: "Services", lifespan: ASGIApp) -> None:
+        self._services, self._lifespan = services, lifespan
+        self._addresses = Addresses(OPERATIONS)
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._lifespan(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
-        received = state.setdefault("received", time.perf_counter())
-        request_id = state["request_id"] = new_request_id()
+        request = Request(scope, receive)
         status = 500
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id.encode())]
-                if status >= 400 and _is_unread(scope):
-                    message["headers"].append((b"connection", b"close"))
-            await send(message)
-
         self._under_way += 1
         try:
-            refusal = self._refusal(scope)
-            if refusal is not None:
-                await plain_answer(refusal, request_id)(scope, receive, answer)
-            else:
-                await self._app(scope, receive, answer)
+            answer = await self._answer(request)
+            headers, body = answer.encoded()
+            headers += _HEADERS
+            headers.append((b"x-request-id", request.id.encode()))
+            if answer.status >= 400 and _is_unread(scope) and b"connection" not in dict(headers):
+                headers.append((b"connection", b"close"))
+            status = answer.status
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         finally:
             self._under_way -= 1
-            self._note(scope, status, time.perf_counter() - received, request_id)
+            self._note(request, status)
 
-    def _refusal(self, scope: Scope) -> Refusal | None:
-        size = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
-        if size + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-            return headers_too_large()
-        if self._under_way > MOST_UNDER_WAY and scope["path"] not in _NEVER_TOO_BUSY:
-            return overloaded()
-        return None
+    async def _answer(self, request: Request) -> Answer:
+        scope = request.scope
+        try:
+            if _head_bytes(scope) > MAX_HEADER_BYTES:
+                raise headers_too_large()
+            if self._under_way > MOST_UNDER_WAY and scope["path"] not in _NEVER_TOO_BUSY:
+                raise overloaded()
+            operation, parameters = self._addresses.find(scope["method"], scope["path"])
+            return await answered(request, operation, parameters, self._services)
+        except Exception as error:  # noqa: BLE001 - every error has one shape
+            return answer_to(error, request.id)
 
-    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        state = scope["state"]
-        route = state.get("route", _UNMATCHED)
+    def _note(self, request: Request, status: int) -> None:
+        seconds = time.perf_counter() - request.received
         # A method is what the caller sent; only those that we have get a label.
-        method = scope["method"] if scope["method"] in ("GET", "POST") else "other"
-        self._services.metrics.request(route, method, status, seconds)
+        method = request.scope["method"] if request.scope["method"] in ("GET", "POST") else "other"
+        self._services.metrics.request(request.route, method, status, seconds)
         if self._services.request_log is not None:
-            step, caller = state.get("step", ""), state.get("caller", "")
-            self._services.request_log.note(method, route, status, seconds * 1000, step, caller, request_id)
+            self._services.request_log.note(
+                method, request.route, status, seconds * 1000, request.step, request.caller, request.id
+            )
+
+
+def _head_bytes(scope: Scope) -> int:
+    size = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
+    for name, value in scope["headers"]:
+        size += len(name) + len(value) + 4
+    return size
 
 
 def _is_unread(scope: Scope) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ml.serving.errors import MAX_HEADER_BYTES, Refusal, headers_too_large, new_request_id, overloaded, plain_answer
+from ml.serving.errors import MAX_HEADER_BYTES, Refusal, answer_to, headers_too_large, overloaded
+from ml.serving.requests import new_request_id
 
 HEADER_SECONDS = 10.0
 # The body's own limit is 10 s, answered by the route; this one ends what nobody reads any more.
@@ -29,6 +30,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._timer: asyncio.TimerHandle | None = None
+        self._awaits, self._timed = HEADER_SECONDS, 0.0
         self._head_bytes = 0
         self._reads_head = True
 
@@ -37,7 +39,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.connections) > MOST_CONNECTIONS:
             self._end_with(overloaded())
             return
-        self._arm(HEADER_SECONDS)
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -51,22 +53,24 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._reads_head and self._head_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self._end_with(headers_too_large())
+        self._watch()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"]["received"] = time.perf_counter()
-        self._reads_head = True
-        self._arm(HEADER_SECONDS)
+        self._reads_head, self._awaits = True, HEADER_SECONDS
+        self._disarm()  # the time of a connection that asked nothing yet does not count
 
     def on_headers_complete(self) -> None:
         self._reads_head, self._head_bytes = False, 0
         if self.parser.get_http_version() not in _VERSIONS:
             self._end_with(_NO_HTTP)
             return
-        self._arm(BODY_SECONDS)
+        self._awaits = BODY_SECONDS
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._awaits = 0.0
         self._disarm()
         if self.transport.is_closing():
             return
@@ -79,11 +83,17 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._end_with(_NO_HTTP)
 
-    def _arm(self, seconds: float) -> None:
+    def _watch(self) -> None:
+        """See to the timer after what has arrived: for a request that came in one piece none is ever set."""
+        if self._awaits == self._timed or self.transport.is_closing():
+            return
         self._disarm()
-        self._timer = self.loop.call_later(seconds, self._too_slow)
+        if self._awaits:
+            self._timer = self.loop.call_later(self._awaits, self._too_slow)
+            self._timed = self._awaits
 
     def _disarm(self) -> None:
+        self._timed = 0.0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -102,9 +112,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def _end_with(self, refusal: Refusal) -> None:
         if self.transport.is_closing():
             return
-        response = plain_answer(refusal, new_request_id())
+        headers, body = answer_to(refusal, new_request_id()).encoded()
         status = HTTPStatus(refusal.status)
         lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), b"connection: close"]
-        lines += [name + b": " + value for name, value in response.raw_headers if name != b"connection"]
-        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(response.body))
+        lines += [name + b": " + value for name, value in headers if name != b"connection"]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
         self.transport.close()

@@ -29,6 +29,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         own = self._registry
         self._requests = Counter(
             "shopwright_requests", "Requests answered.", ["route", "method", "status"], registry=own
@@ -70,8 +71,12 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """One answered request; `route` is a template or the one word for addresses that are none of ours."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        found = self._of_request.get((route, method, status))
+        if found is None:  # looking a labelled figure up costs more than counting with it
+            found = self._requests.labels(route, method, str(status)), self._seconds.labels(route)
+            self._of_request[route, method, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def step(self, product: str, step: str, count: int = 1) -> None:
         """Answers given by a declared step of a product's ladder."""

@@ -3,7 +3,6 @@
 from ml.serving.operations import Operation
 from ml.serving.routes import decisions, events, health, recommendations, reviews
 
-# The routes that are asked most come first: they are looked for in this order.
 OPERATIONS: tuple[Operation, ...] = (
     *decisions.OPERATIONS,
     *recommendations.OPERATIONS,
@@ -11,6 +10,3 @@ OPERATIONS: tuple[Operation, ...] = (
     *reviews.OPERATIONS,
     *health.OPERATIONS,
 )
-
-RESERVED = frozenset(operation.path for operation in OPERATIONS if not operation.path_names)
-"""Addresses without parameters: their words are no ids."""

@@ -21,7 +21,8 @@ from ml.serving.models.decisions import (
     PaymentAttempts,
     ShownDecision,
 )
-from ml.serving.operations import Answer, Call, Operation
+from ml.serving.operations import Call, Operation
+from ml.serving.requests import Answer
 
 WRITE, READ = "decisions:write", "decisions:read"
 
@@ -83,7 +84,7 @@ async def _decided(call: Call, bodies: list[dict[str, Any]], paths: list[str]) -
     digests = [hashlib.sha256(canonical_json(body).encode()).hexdigest() for body in bodies]
     try:
         return await call.services.fraud.decide(
-            attempts, digests, call.caller.name, call.idempotency_key, call.request_digest, call.received
+            attempts, digests, call.caller.name, call.idempotency_key, call.request_digest, call.request.received
         )
     except Unavailable:
         raise not_in_time() from None

@@ -3,7 +3,8 @@
 from ml.serving.errors import Refusal
 from ml.serving.event_service import TakenEvents
 from ml.serving.models.events import MOST_EVENTS, Event, Events, Taken
-from ml.serving.operations import Answer, Call, Operation
+from ml.serving.operations import Call, Operation
+from ml.serving.requests import Answer
 from ml.serving.routes.decisions import items_of
 
 WRITE = "events:write"

@@ -5,7 +5,8 @@ import asyncio
 from ml.outcomes import ToolFailed
 from ml.serving.metrics import MEDIA_TYPE
 from ml.serving.models.health import Health, Readiness
-from ml.serving.operations import Answer, Call, Operation
+from ml.serving.operations import Call, Operation
+from ml.serving.requests import Answer
 
 
 async def _healthz(_call: Call) -> Answer:

@@ -8,8 +8,9 @@ from ml.serving.models.recommendations import (
     Recommendations,
     WantedRecommendations,
 )
-from ml.serving.operations import Answer, Call, Operation
+from ml.serving.operations import Call, Operation
 from ml.serving.recommendation_service import RecommendationRequest
+from ml.serving.requests import Answer
 from ml.serving.routes.decisions import not_in_time
 
 READ = "recommendations:read"
@@ -37,7 +38,7 @@ async def _answers(call: Call, requests: list[RecommendationRequest]) -> list[di
     for request in requests:
         call.services.limits.take_customer(request.customer_id)
     try:
-        return await call.services.recommendations.recommend(requests, call.caller.name, call.received)
+        return await call.services.recommendations.recommend(requests, call.caller.name, call.request.received)
     except Unavailable:
         raise not_in_time() from None
 

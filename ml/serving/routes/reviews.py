@@ -13,7 +13,8 @@ from fastapi.encoders import jsonable_encoder
 from ml.serving.bodies import validated
 from ml.serving.case_file import SIMULATED, case_file, verdict_moment
 from ml.serving.models.reviews import CaseFile, CaseList, Claim, Nothing, OneCase, ReviewsQuery, Verdict
-from ml.serving.operations import Answer, Call, Operation
+from ml.serving.operations import Call, Operation
+from ml.serving.requests import Answer
 from ml.stores import reviews
 
 READ, WRITE = "reviews:read", "reviews:write"
