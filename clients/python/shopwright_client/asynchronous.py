@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Self, TypeVar
 
+import anyio
 import httpx
 
 from shopwright_client import calls
@@ -115,7 +116,9 @@ class AsyncShopwright:
         while True:
             try:
                 left = tries.begin()
-                async with asyncio.timeout(left.seconds()):
+                # Unlike asyncio's, this timeout lets httpcore finish handing a connection back once it has begun to;
+                # else the pool loses one now and then, and when all are lost every call fails.
+                with anyio.fail_after(left.seconds()):
                     response = await self._client.request(
                         call.method,
                         call.path,

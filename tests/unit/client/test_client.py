@@ -1,6 +1,7 @@
 """The client against a server played by hand: what is sent, what is read, what is tried again."""
 
 import asyncio
+import contextlib
 import inspect
 import json
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import shopwright_client
@@ -348,6 +350,32 @@ def test_the_asynchronous_client_ends_a_call_that_hangs():
 
     with pytest.raises(Unavailable):
         asyncio.run(asyncio.wait_for(ask(), 30))
+
+
+def test_a_deadline_does_not_keep_a_connection_from_being_handed_back():
+    class SlowToClose(httpx.AsyncByteStream):
+        """As httpcore's: what closing does is shielded."""
+
+        is_closed = False
+
+        async def __aiter__(self):
+            yield json.dumps(TAKEN).encode()
+
+        async def aclose(self):
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.2)
+            self.is_closed = True
+
+    stream = SlowToClose()
+
+    async def ask() -> None:
+        transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=stream))
+        async with AsyncShopwright("http://shop.test", KEY, 0.1, transport) as shop:
+            with contextlib.suppress(Unavailable):  # it may be told when it has come
+                await shop.send_event({"type": "view"})
+
+    asyncio.run(ask())
+    assert stream.is_closed
 
 
 def test_both_clients_have_the_same_methods():
