@@ -16,6 +16,7 @@ from shopwright_client import AsyncShopwright, Decision, Recommendation, Refused
 DEADLINE_SECONDS = 3.0
 _REPEATED_SHARE = 0.05
 _AT_ONCE = 200
+_LATEST_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _ENDING_SECONDS = _LONGEST_PAUSE_SECONDS + 4 * DEADLINE_SECONDS
 
@@ -113,9 +114,14 @@ class Shoppers:
         began = loop.time()
         while not self._stops.is_set():
             place += 1
-            await asyncio.sleep(max(began + place / rate - loop.time(), 0.0))
-            await self._places.acquire()
-            group.create_task(self._ask(shop, kind))
+            due = began + place / rate
+            await asyncio.sleep(max(due - loop.time(), 0.0))
+            if loop.time() > due + _LATEST_SECONDS or self._places.locked():
+                # Who was kept from asking has gone: to make up for it all at once would be a fault of its own.
+                self.history.unanswered[f"{kind}: not asked"] += 1
+            else:
+                await self._places.acquire()
+                group.create_task(self._ask(shop, kind))
 
     async def _ask(self, shop: AsyncShopwright, kind: str) -> None:
         history = self.history

@@ -42,22 +42,22 @@ def main() -> int:
     build(shop, arguments.reuse)
     take_environment(shop)
     os.environ["SHOPWRIGHT_KEEP_VERSIONS"] = "1000"
-    running = Running(shop, arguments.seed)
+    running, asked = Running(shop, arguments.seed), open_asked(shop)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         running.start()
-        shoppers = Shoppers(open_asked(shop), running.port, RATES)
+        shoppers = Shoppers(asked, running.port, RATES)
         shoppers.start()
         began = time.monotonic()
         memory = _soak(running, arguments.minutes, arguments.every)
         running.await_healthy()
         seconds = time.monotonic() - began
         shoppers.stop()
-        shoppers.asked.remember()
         running.follower.end()
         run_step(shop, "follow_log", **running.settings)
         result = _judged(running, shoppers, memory, seconds, arguments)
     finally:
+        asked.remember()  # also of a run that was broken off: what was asked then is known to the log
         running.end()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
