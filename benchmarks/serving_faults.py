@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import psutil
 from serving_processes import Process, await_ready, free_port, start_follower, start_redis, start_server
@@ -40,6 +41,7 @@ class Running:
     """The processes of a shop under test; a fault may replace any of them.
 
     Attributes:
+        name: Unlike that of any other run on this shop, so that what it promotes is new.
         done: Faults that were made, in order: `fault`, `at` (monotonic, when it was done), `seconds`, and its strike.
     """
 
@@ -47,6 +49,7 @@ class Running:
     seed: int
     workers: int = 2
     port: int = field(default_factory=free_port)
+    name: str = field(default_factory=lambda: uuid4().hex)
     done: list[dict[str, Any]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -165,7 +168,7 @@ class Running:
             own = {"files", "product", "shop_id"}
             manifest = {name: value for name, value in bundle.manifest.items() if name not in own}
             copy = save_bundle(
-                settings, product, {**manifest, "copy": f"{self.seed} {len(self.done)}"}, bundle.contents
+                settings, product, {**manifest, "copy": f"{self.name} {len(self.done)}"}, bundle.contents
             )
             registry.promote(settings, product, copy.version, settings.bootstrap_day)
         return self._switched_from(before)
@@ -203,7 +206,7 @@ class Running:
         from ml.stores.operations import Operations
 
         operations = Operations.from_settings(get_settings())
-        body = f"# {self.seed} {len(self.done)}\n{default_policy().body}"
+        body = f"# {self.name} {len(self.done)}\n{default_policy().body}"
         version = read_policy(body, "soak.yml").version
         policies.submit_policy(operations, version=version, body=body, by="soak")
         for state in ("shadow", "active"):
