@@ -42,3 +42,8 @@ def choose(available: int, k: int, share: float, chance: random.Random) -> Choic
     places = tuple(chance.sample(range(pool), shown)) if is_explored else tuple(range(shown))
     propensities = tuple(share / pool + (1.0 - share if place == at else 0.0) for at, place in enumerate(places))
     return Choice(places, propensities, is_explored)
+
+
+def as_ordered(shown: int) -> Choice:
+    """The first of an ordering, never drawn."""
+    return Choice(tuple(range(shown)), (1.0,) * shown, is_explored=False)

@@ -17,7 +17,7 @@ from ml.outcomes import DataFailed
 from ml.recommender.candidates import SOURCES
 from ml.recommender.customer_row import decode_row
 from ml.recommender.explain import REASON_NEW_CUSTOMER, REASON_POPULAR, REASON_POPULAR_IN_STORE, Explainer
-from ml.recommender.exploration import POOL, Choice, choose
+from ml.recommender.exploration import POOL, Choice, as_ordered, choose
 from ml.recommender.features import FEATURES
 from ml.recommender.snapshot import Snapshot
 
@@ -156,12 +156,12 @@ class RecommenderEngine:
             customer_id: Whose home store may be used; None: nobody's.
             is_new: The reason says that nothing is known of the customer.
         """
-        store = filters.store_id if customer_id is None else self._store_of(customer_id, filters)
+        store = self._store_of(customer_id, filters)
         return self._offer([], lambda _: [], k, filters, store, REASON_NEW_CUSTOMER if is_new else REASON_POPULAR)
 
     def store_of(self, customer_id: str | None, filters: Filters) -> str | None:
         """The store whose popular products there are: the one looked at, else the customer's own."""
-        store = filters.store_id if customer_id is None else self._store_of(customer_id, filters)
+        store = self._store_of(customer_id, filters)
         return store if store in self.snapshot.popular_in_store else None
 
     def static(self, products: Sequence[str], k: int, filters: Filters) -> Offer:
@@ -173,8 +173,8 @@ class RecommenderEngine:
             products = [product for product, is_of in zip(products, of_category, strict=True) if is_of]
         return static_offer(products, k, filters)
 
-    def _store_of(self, customer_id: str, filters: Filters) -> str | None:
-        if filters.store_id is not None:
+    def _store_of(self, customer_id: str | None, filters: Filters) -> str | None:
+        if filters.store_id is not None or customer_id is None:
             return filters.store_id
         number = self.snapshot.customers.get(customer_id)
         return None if number is None else self.snapshot.home_store[number]
@@ -236,8 +236,7 @@ def static_offer(products: Sequence[str], k: int, filters: Filters) -> Offer:
     excluded = set(filters.exclude)
     left = [product for product in dict.fromkeys(products) if product not in excluded]
     shown = left[:k]
-    choice = choose(len(shown), len(shown), 0.0, random.Random(0))  # noqa: S311 - nothing is drawn
-    return _shown(shown, [REASON_POPULAR] * len(shown), choice)
+    return _shown(shown, [REASON_POPULAR] * len(shown), as_ordered(len(shown)))
 
 
 def _shown(products: Sequence[str], reasons: Sequence[str], choice: Choice) -> Offer:

@@ -4,10 +4,10 @@ import json
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
 from ml.recommender.online import Offer, Step
+from ml.serving.events import digest_of
 from ml.serving.recommender_parts import RecommenderParts
 from ml.stores.serving_log import Entry
 
@@ -64,9 +64,8 @@ def exposure(
         The answer as it is sent; the entry also has the customer, the moment, and each item's propensity.
     """
     exposure_id = f"exposure-{uuid.uuid4().hex}"
-    uses_data = parts is not None and chosen.step != "static"
     versions: dict[str, str | None] = dict.fromkeys(("model_version", "feature_version", "as_of_date"))
-    if uses_data and parts is not None:
+    if parts is not None and chosen.step != "static":
         by_step = {"personal": parts.model_version, "batch": parts.list_version}
         versions = {
             "model_version": by_step.get(chosen.step),
@@ -99,4 +98,4 @@ def exposure(
         "items": [asdict(item) for item in chosen.offer.items],
     }
     body = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return answer, Entry("exposure", exposure_id, body, sha256(body.encode()).hexdigest(), shown_at)
+    return answer, Entry("exposure", exposure_id, body, digest_of(body), shown_at)

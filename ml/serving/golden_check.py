@@ -17,7 +17,6 @@ from ml.outcomes import EXIT_DATA_FAILED, EXIT_OK, EXIT_TOOL_FAILED, DataFailed,
 from ml.settings import Settings, get_settings
 
 CHECK_SECONDS = 120.0
-GOLDEN = "golden.json"
 _NICENESS = 10
 # How native code ends when it is given what it cannot read; another signal came from outside.
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
@@ -67,6 +66,10 @@ def check_version(settings: Settings, product: str, version: str) -> None:
 
     from ml.stores.bundles import load_booster, load_bundle
 
+    if product == "fraud":
+        from ml.fraud.golden import GOLDEN, check_golden
+    else:
+        from ml.recommender.golden import GOLDEN, check_golden
     bundle = load_bundle(settings, product, version)
     if bundle.manifest["product"] != product:
         raise DataFailed(f"{version} is of another product than {product}")
@@ -76,10 +79,6 @@ def check_version(settings: Settings, product: str, version: str) -> None:
         # A tree that points to where there is nothing ends the process at the first prediction, not at the load.
         booster = load_booster(bundle)
         booster.inplace_predict(np.zeros((1, booster.num_features()), dtype=np.float32), validate_features=False)
-    if product == "fraud":
-        from ml.fraud.golden import check_golden
-    else:
-        from ml.recommender.golden import check_golden
     check_golden(bundle.contents)
 
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ml.serving.breaker import CircuitBreaker
 from ml.serving.decision_results import Unavailable
 from ml.serving.exposures import Chosen, RecommendationRequest, exposure
 from ml.serving.reader import NotRead, StoreReader
 from ml.serving.recommendation_ladder import Known, choose, is_too_old
-from ml.serving.recommender_parts import RecommenderParts
+from ml.serving.recommender_parts import PRODUCT, RecommenderParts
 from ml.serving.rows_keeper import RowsKeeper
 from ml.settings import Settings, wall_clock
 from ml.stores.customer_rows import CustomerRows, RowsAbsent
@@ -32,7 +31,7 @@ CONSENT_SHARE, ROWS_SHARE = 0.4, 0.4
 COMMIT_SHARE = 0.4
 """Of the deadline, what is kept for recording: once only this is left, nothing is ranked any more."""
 
-_PRODUCT, _STORE = "recommender", "customer_rows"
+_STORE = "customer_rows"
 _SEPARATOR = "\0"
 
 
@@ -60,7 +59,7 @@ class RecommendationService:
         self._keeper = RowsKeeper(settings)
         self._reader: StoreReader[bytes] = StoreReader(self._read_rows, "customer-rows")
         # Consent is asked for in a thread of its own: a frozen online store must not keep it from being read.
-        self._consents: StoreReader[ProfilingConsent] = StoreReader(self._read_consents, "consents", CircuitBreaker())
+        self._consents: StoreReader[ProfilingConsent] = StoreReader(self._read_consents, "consents")
         self._newest_step: str | None = None
 
     async def recommend(
@@ -155,8 +154,8 @@ class RecommendationService:
     def _tell(self, chosen: Chosen) -> None:
         self._newest_step = chosen.step
         if self._metrics is not None:
-            self._metrics.step(_PRODUCT, chosen.step)
-            self._metrics.feature_age(_PRODUCT, chosen.age)
+            self._metrics.step(PRODUCT, chosen.step)
+            self._metrics.feature_age(PRODUCT, chosen.age)
 
     def _age(self, parts: RecommenderParts | None) -> timedelta | None:
         """How old what is published is: since the start of the day that it was made for."""

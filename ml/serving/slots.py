@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from ml.alerts.incidents import close_incident, open_incident
+from ml.serving.fraud_parts import FraudParts, fraud_fingerprint, load_fraud
 from ml.serving.golden_check import check_in_child
 from ml.serving.loader import NO_MODEL, Alternative, Loader, Slot
+from ml.serving.recommender_parts import RecommenderParts, load_recommender, recommender_fingerprint
 from ml.settings import Settings, wall_clock
 from ml.stores.operations import Operations
 from ml.stores.registry import champion
@@ -106,15 +108,10 @@ def incidents_of(operations: Operations) -> Callable[[Slot[Any]], None]:
     return tell
 
 
-def serving_loader(settings: Settings, operations: Operations, poll_seconds: float = 1.0) -> tuple[Any, Any, Loader]:
-    """Slots of fraud and recommender, and the loader that watches both. Nothing is loaded yet: call `load_now`.
-
-    Returns:
-        (Slot[FraudParts], Slot[RecommenderParts], Loader); hand `lambda: slot.current` to each service.
-    """
-    from ml.serving.fraud_parts import fraud_fingerprint, load_fraud
-    from ml.serving.recommender_parts import load_recommender, recommender_fingerprint
-
+def serving_loader(
+    settings: Settings, operations: Operations
+) -> tuple[Slot[FraudParts], Slot[RecommenderParts], Loader]:
+    """The products' slots, and the loader that watches both. Nothing is loaded yet: call `load_now`."""
     fraud = product_slot(
         settings,
         "fraud",
@@ -127,4 +124,4 @@ def serving_loader(settings: Settings, operations: Operations, poll_seconds: flo
         lambda: recommender_fingerprint(settings),
         lambda version: load_recommender(settings, version),
     )
-    return fraud, recommender, Loader((fraud, recommender), poll_seconds, tell=incidents_of(operations))
+    return fraud, recommender, Loader((fraud, recommender), tell=incidents_of(operations))
