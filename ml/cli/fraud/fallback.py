@@ -44,6 +44,6 @@ NOT_TRIED = FallbackTrial(None, None)
 def try_fallback(model: FraudModel | None, test: pd.DataFrame, config: FraudConfig) -> FallbackTrial:
     """Judge a fallback model: it is kept where it is better than knowing nothing beyond doubt."""
     if model is None:
-        return FallbackTrial(None, None)
+        return NOT_TRIED
     rule = judge_fallback(judge(test, model.probabilities(test), config), config)
     return FallbackTrial(model if rule.passed else None, rule)

@@ -4,7 +4,7 @@ What is written has a natural key and stays, and the place in the log moves last
 offered again, and none is there twice. The first decision on an order is the order's decision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,9 +56,9 @@ class Settler:
         if read:
             self._record([kept for _, kept in read])
             self._watch.see(read)
-        position = (
-            waiting[-1].position if len(waiting) == SETTLE_BATCH else max(end, *(one.position for one in waiting), 0)
-        )
+        position = waiting[-1].position if waiting else 0
+        if len(waiting) < SETTLE_BATCH:  # the log was read to its end, which may have moved on
+            position = max(end, position)
         self._mark = Mark(position, self._watch.detail)
         save_mark(self._operations, MARK, self._log_id, self._mark)
         return len(waiting)
@@ -114,7 +114,7 @@ class Settler:
             "hint": answer["hint"],
         }
 
-    def _hits(self, decided: Any) -> pd.DataFrame:
+    def _hits(self, decided: Iterable[KeptDecision]) -> pd.DataFrame:
         rows = [
             (one["rule"], kept.answer["policy_version"], kept.answer["order_id"], kept.attempt["attempted_at"],
              one["action"], bool(one["capped"]))
