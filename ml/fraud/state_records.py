@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from ml.fraud.declaration import Declaration
@@ -92,6 +93,7 @@ def digests_of(event: OrderEvent, declaration: Declaration) -> dict[str, str]:
     return {SHOP: ""} | {entity: digest(value) for entity, value in values.items() if value is not None}
 
 
+@lru_cache(maxsize=4096)  # an order's values are asked for when its records are read and again when they are looked at
 def digest(value: str) -> str:
     return hashlib.blake2b(value.encode(), digest_size=12).hexdigest()
 
