@@ -304,7 +304,9 @@ def _checks(result: dict[str, Any]) -> dict[str, Any]:
                 RECOMMENDATION_P99_MS,
             )
             runs = [*fraud["fixed"]["runs"], *lists["fixed"]["runs"]]
-            check(f"{store}: failed at fixed rates", sum(run["failed"] for run in runs), 0, binding=True)
+            refused = sum(run["statuses"].get("503", 0) for run in runs)
+            check(f"{store}: refused at fixed rates (503, Retry-After)", refused, 0)
+            check(f"{store}: lost at fixed rates", sum(run["failed"] for run in runs) - refused, 0, binding=True)
             check(f"{store}: undeclared answers", sum(run["undeclared"] for run in runs), 0, binding=True)
     for store, reads in result.get("reads", {}).items():
         for name, one in reads.items():
