@@ -168,7 +168,11 @@ def parse_event(body: str | bytes, now: datetime | None, currency: str) -> Order
     Raises:
         EventRefused: It is not one of the two, or a field breaks a rule.
     """
-    raw = _read_object(body)
+    return event_of(posted_object(body), now, currency)
+
+
+def event_of(raw: Mapping[str, Any], now: datetime | None, currency: str) -> OrderEvent | LabelEvent:
+    """The same of a JSON object that was read before."""
     kind = raw.get("type")
     if kind not in (PAYMENT, LABEL):
         raise EventRefused("type", "not_allowed", f"{PAYMENT} or {LABEL}")
@@ -200,7 +204,8 @@ def parse_attempt(raw: Mapping[str, Any], now: datetime | None, currency: str) -
     return attempt
 
 
-def _read_object(body: str | bytes) -> dict[str, Any]:
+def posted_object(body: str | bytes) -> dict[str, Any]:
+    """A posted body as one JSON object: fields once each, finite numbers; raises EventRefused for anything else."""
     if len(body) > LARGEST_EVENT_BYTES:
         raise EventRefused("", "too_long", f"at most {LARGEST_EVENT_BYTES} bytes")
     try:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from ml.fraud.events import LABEL, PAYMENT, parse_event
+from ml.fraud.events import LABEL, PAYMENT, event_of
 from ml.serving.event_fields import Fields
 from ml.stores.serving_log import Entry, Kind
 
@@ -49,7 +49,7 @@ def read_event(raw: Mapping[str, Any], now: datetime | None, currency: str) -> E
     """
     kind = Fields(raw, now).text("type", EVENT_TYPES)
     if kind in (PAYMENT, LABEL):
-        parse_event(json.dumps(raw), now, currency)
+        event_of(raw, now, currency)
         return posted_entry(raw)
     return posted_entry(_READERS[kind](Fields(raw, now), currency) | {"type": kind})
 

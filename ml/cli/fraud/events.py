@@ -21,7 +21,7 @@ from ml.cli.fraud.feed import history
 from ml.cli.fraud.rescore import Rescorer
 from ml.cli.fraud.settle import DECISION, Settler
 from ml.fraud.declaration import declaration
-from ml.fraud.events import EventRefused, LabelEvent, OrderEvent, parse_attempt, parse_event
+from ml.fraud.events import EventRefused, LabelEvent, OrderEvent, event_of, parse_attempt, parse_event, posted_object
 from ml.fraud.state_records import state_digest
 from ml.fraud.state_updates import apply_events
 from ml.outcomes import DataFailed, ToolFailed
@@ -70,8 +70,9 @@ def post_events(settings: Settings, lines: Iterable[str], now: datetime | None, 
         passed = []
         for number, line in batch:
             try:
-                parse_event(line, now, settings.currency)
-                passed.append(posted_entry(json.loads(line), flows_back=flows_back))
+                raw = posted_object(line)
+                event_of(raw, now, settings.currency)
+                passed.append(posted_entry(raw, flows_back=flows_back))
             except EventRefused as error:
                 posted.refused.append((number, str(error)))
         if passed:

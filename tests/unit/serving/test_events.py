@@ -170,7 +170,7 @@ def of_line(**changed: Any) -> dict[str, Any]:
         (CONSENT | {"purpose": "spying"}, "purpose", "not_allowed"),
         (CONSENT | {"is_granted": "no"}, "is_granted", "wrong_type"),
         (CONSENT | {"is_granted": 0}, "is_granted", "wrong_type"),
-        (PAYMENT | {"amount_cents": float("inf")}, "", "not_finite"),
+        (PAYMENT | {"amount_cents": float("inf")}, "amount_cents", "not_finite"),
         (PAYMENT | {"outcome": None}, "outcome", "missing"),
         (LABEL | {"known_at": "2024-03-10T12:05:01Z"}, "known_at", "event_time_out_of_range"),
     ],
