@@ -6,6 +6,7 @@ from typing import Any
 
 from ml.fraud.events import Attempt
 from ml.serving.access import Access
+from ml.serving.admission import Admission
 from ml.serving.event_service import EventService
 from ml.serving.fraud_service import DecisionResult
 from ml.serving.keys import key_digest
@@ -204,4 +205,5 @@ def stub_services(settings: Settings, request_log: RequestLog | None = None) -> 
         fraud=StubFraud(),  # type: ignore[arg-type]
         recommendations=StubRecommendations(),  # type: ignore[arg-type]
         events=EventService(settings, log, committer, metrics),
+        admission=Admission(settings.deadline_ms / 1000),
     )

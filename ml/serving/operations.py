@@ -54,6 +54,7 @@ class Operation:
     Attributes:
         scope: What a key needs; None for the routes that are open.
         takes_idempotency_key: A POST that changes something and may be sent again.
+        has_deadline: One customer waits for it; how long it takes tells how much there is to do.
         errors: Statuses beside those that every route can answer.
     """
 
@@ -68,6 +69,7 @@ class Operation:
     query: type[StrictBody] | None = None
     takes_idempotency_key: bool = False
     needs_body: bool = True
+    has_deadline: bool = False
     errors: tuple[int, ...] = ()
     media_type: str = "application/json"
     path_names: tuple[str, ...] = field(init=False)
@@ -95,6 +97,8 @@ async def answered(
         services.limits.take_key(caller.name)
     path = {name: _id_in_path(name, value) for name, value in parameters.items()}
     query = read_query(request, operation.query or StrictBody)
+    if operation.scope is not None and services.admission.is_full:
+        raise overloaded()  # before the body is read: what is refused costs little
     body: dict[str, Any] = {}
     if operation.body is not None:
         found = await read_json(request)
@@ -102,15 +106,25 @@ async def answered(
             raise Refusal(422, "invalid", "The body has to be a JSON object.")
         body = found or {}
     call = Call(request, operation, services, caller, body, query, path)
-    if operation.scope is not None and services.at_work >= MOST_AT_WORK:
-        raise overloaded()
-    services.at_work += 1
-    try:
-        answer = await (_once(call) if operation.takes_idempotency_key else operation.answer(call))
-    finally:
-        services.at_work -= 1
+    answer = await (operation.answer(call) if operation.scope is None else _admitted(call))
     request.step = answer.step
     return answer
+
+
+async def _admitted(call: Call) -> Answer:
+    admission, operation = call.services.admission, call.operation
+    if admission.is_full:  # others came while the body was on its way
+        raise overloaded()
+    received = call.request.received if operation.has_deadline else None
+    admission.enter()
+    try:
+        return await (_once(call) if operation.takes_idempotency_key else operation.answer(call))
+    except Refusal as error:
+        if error.status < 500:  # refused for what it is, which takes no time
+            received = None
+        raise
+    finally:
+        admission.leave(received)
 
 
 async def _once(call: Call) -> Answer:
@@ -137,10 +151,6 @@ async def _once(call: Call) -> Answer:
     finally:
         under_way.discard(kept)
 
-
-MOST_AT_WORK = 8
-"""Requests that one process answers at the same time. At five to ten milliseconds each, one more would end behind the
-default deadline, and so would all that come after it."""
 
 _NOBODY = Caller("", frozenset())
 _SOON = {"Retry-After": "1"}

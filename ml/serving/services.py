@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import dataclass, field
 
 from ml.serving.access import Access
+from ml.serving.admission import Admission
 from ml.serving.event_service import EventService
 from ml.serving.fraud_service import FraudService
 from ml.serving.limits import Limits
@@ -29,7 +30,7 @@ class Services:
 
     Attributes:
         under_way: Idempotency keys of requests that are being answered here.
-        at_work: Requests that have been read and are being answered.
+        admission: How many requests are answered at the same time.
         request_log: None: no line is written for a request.
     """
 
@@ -45,8 +46,8 @@ class Services:
     fraud: FraudService
     recommendations: RecommendationService
     events: EventService
+    admission: Admission
     under_way: set[str] = field(default_factory=set)
-    at_work: int = 0
     _loading: "asyncio.Task[None] | None" = None
 
     @classmethod
@@ -76,6 +77,7 @@ class Services:
                 settings, log, committer, lambda: recommender.current, open_customer_rows(settings), metrics
             ),
             EventService(settings, log, committer, metrics),
+            Admission(settings.deadline_ms / 1000),
         )
 
     async def start(self) -> None:

@@ -129,6 +129,7 @@ OPERATIONS = (
         Decision,
         body=PaymentAttempt,
         takes_idempotency_key=True,
+        has_deadline=True,
         errors=(409,),
     ),
     Operation(

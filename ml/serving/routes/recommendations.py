@@ -53,6 +53,7 @@ OPERATIONS = (
         _recommend,
         Recommendation,
         query=RecommendationQuery,
+        has_deadline=True,
     ),
     Operation(
         "recommend_several",

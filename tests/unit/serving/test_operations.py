@@ -75,3 +75,34 @@ def test_an_accident_tells_nothing_of_itself(client, services, caplog):
     error = error_of(client.post("/v1/fraud/decisions", json=ATTEMPT, headers=signed()), 500, "internal")
     assert error["request_id"] in caplog.text
     assert CANARY not in caplog.text
+
+
+def test_when_there_is_too_much_to_do_no_body_is_read(client, services):
+    for _ in range(services.admission.limit):
+        services.admission.enter()
+    answer = client.post("/v1/fraud/decisions", content=b"no JSON", headers=signed())
+    error_of(answer, 503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    error_of(client.post("/v1/fraud/decisions", content=b"no JSON"), 401, "unauthorized")
+    assert client.get("/healthz").status_code == 200
+    services.admission.leave(None)
+    assert client.post("/v1/fraud/decisions", json=ATTEMPT, headers=signed()).status_code == 200
+
+
+def test_only_what_was_answered_tells_how_long_answers_take(client, services):
+    told: list[bool] = []
+    leave = services.admission.leave
+
+    def noting(received: float | None) -> None:
+        told.append(received is not None)
+        leave(received)
+
+    services.admission.leave = noting
+    client.post("/v1/fraud/decisions", json=ATTEMPT, headers=signed())
+    client.post("/v1/fraud/decisions", json=ATTEMPT | {"amount_cents": -1}, headers=signed())
+    services.fraud.raises = Unavailable("too late")
+    client.post("/v1/fraud/decisions", json=ATTEMPT | {"payment_id": "p2"}, headers=signed())
+    client.post("/v1/events", json=VIEW, headers=signed())
+    client.get("/healthz")
+    assert told == [True, False, True, False]
+    assert services.admission.under_way == 0
