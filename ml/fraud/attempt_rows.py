@@ -3,10 +3,11 @@
 The own fields are those of dbt's `feat_order_risk`, computed as it does; a test holds the two together.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,11 +24,13 @@ from ml.fraud.standin import VELOCITIES
 
 OWN_COLUMNS: tuple[str, ...] = (*ORDER_FEATURES, "amount_cents", "channel")
 COUNTED: tuple[str, ...] = declaration().counted_features()
-_PLACE = {name: at for at, name in enumerate((*OWN_COLUMNS, *COUNTED))}
+_PLACE: dict[Hashable, int] = {name: at for at, name in enumerate((*OWN_COLUMNS, *COUNTED))}
 _CHANNEL = _PLACE["channel"]
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAN = float("nan")
+_NO_COUNTS = (None,) * len(COUNTED)
+_counted_of = itemgetter(*COUNTED)
 
 
 @dataclass(frozen=True)
@@ -150,12 +153,13 @@ class AttemptRows:
         known = [_NAN if one is None else float(one.get(name, _NAN)) for one in self.velocities]
         return np.where(self.has_counts, column, known)
 
-    def record(self, at: int) -> dict[Hashable, Any]:
+    def record(self, at: int) -> Mapping[Hashable, Any]:
         """A row as reasons are told from: numbers as the model saw them, missing as NaN."""
-        record: dict[Hashable, Any] = dict(zip(_PLACE, self.raw[at].tolist(), strict=True))
-        record["amount_cents"] = self.attempts[at].event.amount_cents
-        record["channel"] = self.own[at].channel
-        return record
+        own: dict[Hashable, Any] = {
+            "amount_cents": self.attempts[at].event.amount_cents,
+            "channel": self.own[at].channel,
+        }
+        return _Record(self.raw[at], own)
 
     def as_mapping(self, at: int) -> dict[str, Any]:
         """A row as it is kept: own fields, then what was counted, or the velocities in its place."""
@@ -174,7 +178,24 @@ class AttemptRows:
         return kept
 
 
-def _raw(attempt: Attempt, own: OwnFields, counted: Mapping[str, Feature] | None) -> list[float]:
+class _Record(Mapping[Hashable, Any]):
+    """A row by name; few of its many values are ever asked for."""
+
+    def __init__(self, raw: Values, own: Mapping[Hashable, Any]) -> None:
+        self._raw, self._own = raw, own
+
+    def __getitem__(self, name: Hashable) -> Any:
+        return self._own[name] if name in self._own else float(self._raw[_PLACE[name]])
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(_PLACE)
+
+    def __len__(self) -> int:
+        return len(_PLACE)
+
+
+def _raw(attempt: Attempt, own: OwnFields, counted: Mapping[str, Feature] | None) -> list[float | None]:
+    """In the order of `_PLACE`; numpy makes NaN of None."""
     channel = own.channel
     values: list[float | None] = [
         own.hour_of_day,
@@ -184,5 +205,4 @@ def _raw(attempt: Attempt, own: OwnFields, counted: Mapping[str, Feature] | None
         attempt.event.amount_cents,
         None if channel is None else CHANNEL_CODES.get(channel, OTHER_CHANNEL),
     ]
-    values += [None] * len(COUNTED) if counted is None else [counted[name] for name in COUNTED]
-    return [_NAN if value is None else value for value in values]
+    return [*values, *(_NO_COUNTS if counted is None else _counted_of(counted))]

@@ -147,7 +147,8 @@ def choose_among(
     alone = np.where(by_model, np.maximum(preferred, standin), standin)
     is_list = (settled >= 0) | (asked > np.maximum(by_rules, alone))
     by_standin = ~by_model | (standin > preferred)
-    source = np.select([is_list, by_rules > alone, by_standin], ["list", "rule", "standin"], "model").astype(object)
+    source = np.where(by_standin, _STANDIN, _MODEL)
+    source[by_rules > alone], source[is_list] = "rule", "list"
     saving = np.where(not_reviewed, costs, np.inf).min(axis=1) - costs[:, _REVIEW]
     return Chosen(
         action=np.where(explored, _REVIEW, action), source=source, would_decline=would_decline, propensity=propensity,
@@ -158,6 +159,8 @@ def choose_among(
 
 
 _NOT_REVIEW = np.arange(len(ACTIONS)) != _REVIEW
+_RANKS = np.arange(len(ACTIONS))[None, :]
+_STANDIN, _MODEL = np.array("standin", dtype=object), np.array("model", dtype=object)
 
 
 def _of(used: Mapping[Any, int], days: Days) -> dict[Any, int]:
@@ -181,10 +184,13 @@ def _asked_by_rules(policy: Policy, said: Mapping[str, Floats], is_capped: Mappi
     """The strictest action that the rules ask for, shape (n,)."""
     if not policy.rules:
         return np.zeros(n, dtype=np.int64)
-    is_true = np.array([said[rule.name] for rule in policy.rules]) == 1.0
-    ranks = np.array([[ACTIONS.index(rule.action)] for rule in policy.rules])
-    over = np.array([is_capped[rule.name] for rule in policy.rules])
-    return np.asarray(np.where(is_true, np.where(over, ACTIONS.index(policy.below_decline), ranks), 0).max(axis=0))
+    strictest, below_decline = np.zeros(n, dtype=np.int64), ACTIONS.index(policy.below_decline)
+    for rule in policy.rules:
+        is_true = said[rule.name] == 1.0
+        if is_true.any():
+            asked = np.where(is_capped[rule.name], below_decline, ACTIONS.index(rule.action))
+            np.maximum(strictest, np.where(is_true, asked, 0), out=strictest)
+    return strictest
 
 
 def _group_aware(probability: Floats, orders: OrderTable, policy: Policy) -> Floats:
@@ -201,7 +207,7 @@ def _cheapest(costs: Floats, allowed: Flags, certain: Ranks) -> Ranks:
 
     Where no allowed action is as strict as that, what is certain.
     """
-    choosable = allowed[None, :] & (np.arange(len(ACTIONS))[None, :] >= certain[:, None])
+    choosable = allowed[None, :] & (certain[:, None] <= _RANKS)
     return np.where(choosable.any(axis=1), np.where(choosable, costs, np.inf).argmin(axis=1), certain)
 
 
@@ -224,7 +230,7 @@ def _unserved(
         return asked
     for day in days[(action == _REVIEW) & ~asked].tolist():
         left[day] -= 1
-    choosable = allowed[None, :] & (np.arange(len(ACTIONS))[None, :] >= certain[:, None])
+    choosable = allowed[None, :] & (certain[:, None] <= _RANKS)
     choosable[:, _REVIEW] = False
     others = np.where(choosable, costs, np.inf).min(axis=1)
     saving = others - costs[:, _REVIEW]

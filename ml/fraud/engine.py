@@ -146,7 +146,7 @@ class FraudEngine:
         taken: Counter[tuple[str, str]] = Counter()
         refused_cents: Counter[str] = Counter()
         for attempt, one in zip(attempts, decided, strict=True):
-            day = self.shop_day(attempt)
+            day = str(one.row["attempt_date"])
             taken.update({(day, name): amount for name, amount, _ in one.spends})
             if one.step != MODEL_STEP and one.action != ACTIONS[0]:
                 refused_cents[day] += attempt.event.amount_cents

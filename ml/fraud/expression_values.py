@@ -32,6 +32,9 @@ from ml.fraud.order_table import Orders, OrderTable, order_table
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
+_FEW = 6
+"""Up to so many orders are looked at one by one."""
+
 
 def truths(expression: Expression, orders: Orders) -> Floats:
     """What the condition says of each order: 1.0, 0.0, or NaN where a missing value leaves it open.
@@ -39,9 +42,10 @@ def truths(expression: Expression, orders: Orders) -> Floats:
     A field that the orders have no column of is missing everywhere. Shape: (n,).
     """
     table = order_table(orders)
-    if table.n == 1:  # arrays of one are slower than their value by far
-        said = compiled(expression)(table)
-        return np.array([np.nan if said is None else float(said)])
+    if table.n <= _FEW:  # small arrays are slower than their values by far
+        judge = compiled(expression)
+        said = [judge(_At(table, at)) for at in range(table.n)]
+        return np.array([np.nan if one is None else float(one) for one in said])
     with np.errstate(all="ignore"):
         return np.broadcast_to(np.asarray(_values(expression.root, table), dtype=np.float64), (table.n,))
 
@@ -126,6 +130,16 @@ def compiled(expression: Expression) -> Callable[[OneOrder], bool | None]:
 
 
 _COMPILED: WeakKeyDictionary[Expression, Callable[[OneOrder], Any]] = WeakKeyDictionary()
+
+
+class _At:
+    """One order of a table."""
+
+    def __init__(self, table: OrderTable, at: int) -> None:
+        self._table, self._at = table, at
+
+    def value(self, name: str, kind: Kind) -> Value:
+        return self._table.value(name, kind, self._at)
 
 
 class _Held:

@@ -42,12 +42,12 @@ class OrderTable:
         """A column as texts. Shape (n,)."""
         return self._column(name, is_number=False)
 
-    def value(self, name: str, kind: Kind) -> float | str | bool | None:
-        """The value of one order; None where it is missing."""
+    def value(self, name: str, kind: Kind, at: int) -> float | str | bool | None:
+        """The value of the order `at`; None where it is missing."""
         if kind == "text":
-            text: str | None = self.texts(name)[0]
+            text: str | None = self.texts(name)[at]
             return text
-        number = float(self.numbers(name)[0])
+        number = float(self.numbers(name)[at])
         if number != number:
             return None
         return number != 0.0 if kind == "truth" else number

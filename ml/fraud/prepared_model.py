@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,18 @@ class ModelSays:
     def none(cls, n: int) -> "ModelSays":
         return cls(None, np.full(n, np.nan), np.full(n, "", dtype=object), np.zeros((n, 0)))
 
+    @cached_property
+    def _sums(self) -> Floats:
+        """Of all attempts at once, by group of reasons."""
+        assert self.model is not None, "only what was judged is explained"
+        return self.model.groups.sums(self.shares)
+
     def explained(self, at: int, rows: AttemptRows) -> Explained:
         assert self.model is not None, "only what was judged is explained"
-        shares = self.shares[at]
-        moved = {name: share for name, share in zip(self.model.names, shares.tolist(), strict=True) if share != 0.0}
-        return Explained(self.model.groups.reasons(rows.record(at), shares), moved)
+        shares, names = self.shares[at], self.model.names
+        values = shares.tolist()
+        moved = {names[place]: values[place] for place in shares.nonzero()[0].tolist()}
+        return Explained(self.model.groups.reasons(rows.record(at), values, self._sums[at]), moved)
 
     def asked(self, at: int, rows: AttemptRows) -> Asked:
         """An attempt as a hint is asked about."""
@@ -86,7 +94,7 @@ class ModelSays:
         assert model is not None, "only what was judged has a hint"
 
         def signals() -> tuple[Mapping[str, float], float]:
-            sums = model.groups.sums(shares[None, :])[0]
+            sums = self._sums[at]
             return dict(zip(model.groups.codes, sums.tolist(), strict=True)), float(sums.sum() + shares[-1])
 
         def probabilities_at(amounts: Floats) -> Floats:

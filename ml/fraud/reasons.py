@@ -42,16 +42,20 @@ class ReasonGroups:
         return np.asarray(np.add.reduceat(shares.take(self._by_group, axis=1), self._starts, axis=1))
 
     def reasons(
-        self, row: Mapping[Hashable, Any], shares: npt.NDArray[np.float64], limit: int | None = 5
+        self,
+        row: Mapping[Hashable, Any],
+        weights: Sequence[float],
+        sums: npt.NDArray[np.float64],
+        limit: int | None = 5,
     ) -> list[dict[str, Any]]:
         """The reasons of one order, the most important first; see `reason_codes`.
 
         Args:
-            shares: Of its features, shape (features,) or longer.
+            weights: Contributions of its features; what stands behind them is left out.
+            sums: What `sums` says of them, shape (groups,).
         """
-        sums = self.sums(shares[None, :])[0]
         order = np.argsort(-np.abs(sums), kind="stable")[:limit].tolist()
-        weights, totals = shares.tolist(), sums.tolist()
+        totals = sums.tolist()
         return [
             _reason(row, self.codes[group], totals[group], self._by_weight(weights, group, totals[group]))
             for group in order
@@ -60,8 +64,7 @@ class ReasonGroups:
 
     def _by_weight(self, weights: Sequence[float], group: int, total: float) -> list[str]:
         """A group's features, those first that moved it most in the direction in which it moved."""
-        sign = -1.0 if total > 0 else 1.0
-        members = sorted(self._members[group], key=lambda place: sign * weights[place])
+        members = sorted(self._members[group], key=weights.__getitem__, reverse=total > 0)
         return [self._features[place] for place in members]
 
 
@@ -93,8 +96,9 @@ def reason_codes(rows: pd.DataFrame, contributions: pd.DataFrame, limit: int | N
     assert len(rows) == len(contributions), f"{len(rows)} rows, {len(contributions)} rows of contributions"
     features = [str(name) for name in contributions.columns if name != BIAS]
     groups, shares = ReasonGroups(features), contributions[features].to_numpy(dtype=float)
+    sums = groups.sums(shares)
     records = rows.to_dict("records")
-    return [groups.reasons(record, shares[at], limit) for at, record in enumerate(records)]
+    return [groups.reasons(record, shares[at].tolist(), sums[at], limit) for at, record in enumerate(records)]
 
 
 def _reason(row: Mapping[Hashable, Any], code: str, total: float, features: Sequence[str]) -> dict[str, Any]:

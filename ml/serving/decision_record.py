@@ -8,10 +8,13 @@ longer than all the rest.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
+
+import msgspec
+import numpy as np
 
 from ml.fraud.engine import STANDIN_STEP, DayUse, Decided
 from ml.fraud.events import PAYMENT, Attempt, parse_attempt
@@ -106,7 +109,8 @@ def body_of(
         inputs: Names of what the step's model is fed, and `bias`; contributions are of these.
         use: Of the shop day, as it was when this was decided.
     """
-    shares = {name: round(value, _CONTRIBUTION_DIGITS) for name, value in decided.contributions.items()}
+    rounded = np.round(list(decided.contributions.values()), _CONTRIBUTION_DIGITS).tolist()
+    shares = dict(zip(decided.contributions, rounded, strict=True))
     kept = {
         "answer": answer,
         "attempt": attempt_fields(attempt),
@@ -122,10 +126,10 @@ def body_of(
         "basis": {
             "row": [columns.keep(tuple(decided.row)), list(decided.row.values())],
             "velocities": velocities,
-            "use": asdict(use),
+            "use": {"reviews": use.reviews, "explored": use.explored, "standin_cents": use.standin_cents},
         },
     }
-    return json.dumps(kept, separators=(",", ":"), default=_plain)
+    return _ENCODER.encode(kept).decode()
 
 
 def read_body(body: str, columns: ColumnLists) -> KeptDecision:
@@ -157,9 +161,8 @@ def attempt_fields(attempt: Attempt) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """numpy's scalars and moments, as JSON has them."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if hasattr(value, "item"):
-        return value.item()
-    return str(value)
+    """numpy's scalars, as JSON has them."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
