@@ -14,11 +14,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ml.outcomes import DataFailed, ToolFailed
 
-T = TypeVar("T")
+
+class Versioned(Protocol):
+    """What a slot serves: it knows the model that it was made with."""
+
+    @property
+    def model_version(self) -> str | None: ...
+
+
+T = TypeVar("T", bound=Versioned)
 
 NO_MODEL = ""
 """In place of a model's version: load the rest without one, because none of the chain can be served."""
@@ -69,7 +77,6 @@ class Slot(Generic[T]):
         load: Makes what is served; it may take seconds.
         check: Judges what `load` would load, before it is loaded here; raises DataFailed or ToolFailed.
         alternatives: Older ones, newest first; asked only when nothing is loaded and the newest was refused.
-        version_of: What `condition` calls the loaded thing; its fingerprint when None.
     """
 
     def __init__(
@@ -77,18 +84,15 @@ class Slot(Generic[T]):
         name: str,
         fingerprint: Callable[[], str],
         load: Callable[[], T],
-        check: Callable[[], None] | None = None,
-        *,
-        alternatives: Callable[[], Sequence[Alternative[T]]] | None = None,
-        version_of: Callable[[T], str | None] | None = None,
+        check: Callable[[], None],
+        alternatives: Callable[[], Sequence[Alternative[T]]],
     ) -> None:
         self.name = name
         self.current: T | None = None
         self.refusal: Refusal | None = None
-        self._fingerprint, self._load, self._check = fingerprint, load, check
-        self._alternatives, self._version_of = alternatives, version_of
+        self._fingerprint, self._load, self._check, self._alternatives = fingerprint, load, check, alternatives
         self._loaded = self._refused = _NEVER
-        self._alternative: str | None = None
+        self._is_older = False
         self._again_at = 0.0
         self._lock = threading.Lock()
 
@@ -112,13 +116,12 @@ class Slot(Generic[T]):
         if not self._is_due(found):
             return False
         try:
-            if self._check is not None:
-                self._check()
+            self._check()
             loaded = self._load()
         except Exception as error:  # noqa: BLE001 - whatever it is, the old goes on serving
             return self._refuse(found, error)
         self.current = loaded
-        self._loaded, self._refused, self.refusal, self._alternative = found, _NEVER, None, None
+        self._loaded, self._refused, self.refusal, self._is_older = found, _NEVER, None, False
         return True
 
     def _is_due(self, found: str) -> bool:
@@ -142,7 +145,7 @@ class Slot(Generic[T]):
 
     def _serve_alternative(self) -> None:
         try:
-            alternatives = self._alternatives() if self._alternatives else ()
+            alternatives = self._alternatives()
         except Exception as error:  # noqa: BLE001 - the same pointer that could not be followed to the newest
             _LOG.error("%s: nothing older to serve: %s", self.name, type(error).__name__)
             return
@@ -152,19 +155,16 @@ class Slot(Generic[T]):
             except Exception as error:  # noqa: BLE001 - the next one may do
                 _LOG.error("%s: %s is not served either: %s", self.name, alternative.version, type(error).__name__)
                 continue
-            self._alternative = alternative.version
+            self._is_older = True
             return
 
     def condition(self) -> dict[str, Any]:
         """`version`: what is loaded (None: nothing); `refused`: why the newest is not; `is_older`: by its chain."""
         current, refusal = self.current, self.refusal
-        version = None
-        if current is not None:
-            version = self._version_of(current) if self._version_of else (self._alternative or self._loaded)
         return {
-            "version": version,
+            "version": None if current is None else current.model_version,
             "refused": refusal.reason if refusal else None,
-            "is_older": self._alternative is not None,
+            "is_older": self._is_older,
         }
 
 

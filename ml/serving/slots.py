@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from ml.alerts.incidents import close_incident, open_incident
 from ml.serving.fraud_parts import FraudParts, fraud_fingerprint, load_fraud
 from ml.serving.golden_check import check_in_child
-from ml.serving.loader import NO_MODEL, Alternative, Loader, Slot
+from ml.serving.loader import NO_MODEL, Alternative, Loader, Slot, Versioned
 from ml.serving.recommender_parts import RecommenderParts, load_recommender, recommender_fingerprint
 from ml.settings import Settings, wall_clock
 from ml.stores.operations import Operations
 from ml.stores.registry import champion
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Versioned)
 
 KIND, RULE = "serving_refused", "checked_before_serving"
 # A tool that fails once is busy; one that goes on failing leaves us not knowing whether the newest could be served.
@@ -72,8 +72,7 @@ def product_slot(
         fingerprint,
         lambda: load(judged[0]),
         check_champion,
-        alternatives=earlier,
-        version_of=lambda loaded: getattr(loaded, "model_version", None),
+        earlier,
     )
 
 

@@ -2,12 +2,18 @@
 
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 
 from ml.outcomes import DataFailed, ToolFailed
 from ml.serving import loader as loader_module
 from ml.serving.loader import Alternative, Loader, Slot
+
+
+@dataclass(frozen=True)
+class _Parts:
+    model_version: str
 
 
 class _Source:
@@ -34,10 +40,10 @@ class _Source:
         self.loaded.append(self.version)
         if self.fails_load:
             raise self.fails_load
-        return f"parts {self.version}"
+        return _Parts(self.version)
 
-    def slot(self, **more):
-        return Slot("fraud", self.fingerprint, self.load, self.check, **more)
+    def slot(self, alternatives=tuple):
+        return Slot("fraud", self.fingerprint, self.load, self.check, alternatives)
 
 
 @pytest.fixture
@@ -60,13 +66,13 @@ def test_what_is_new_is_checked_then_loaded_then_current():
     slot = source.slot()
     assert slot.current is None
     assert slot.refresh()
-    assert slot.current == "parts 1"
+    assert slot.current == _Parts("1")
     assert slot.condition() == {"version": "1", "refused": None, "is_older": False}
     assert not slot.refresh()
     assert (source.checked, source.loaded) == (["1"], ["1"])
     source.version = "2"
     assert slot.refresh()
-    assert slot.current == "parts 2"
+    assert slot.current == _Parts("2")
 
 
 @pytest.mark.parametrize("where", ["fails_check", "fails_load"])
@@ -77,15 +83,15 @@ def test_what_is_refused_leaves_the_old_and_waits_for_a_change(where, clock):
     source.version = "2"
     setattr(source, where, DataFailed("model.json: the bytes do not match"))
     assert slot.refresh()
-    assert slot.current == "parts 1"
+    assert slot.current == _Parts("1")
     assert slot.condition() == {"version": "1", "refused": "model.json: the bytes do not match", "is_older": False}
     setattr(source, where, None)
     clock.now += 3600
     assert not slot.refresh()  # a verdict: the same bytes would give the same one
-    assert slot.current == "parts 1"
+    assert slot.current == _Parts("1")
     source.version = "3"
     assert slot.refresh()
-    assert slot.current == "parts 3"
+    assert slot.current == _Parts("3")
     assert slot.refusal is None
 
 
@@ -110,7 +116,7 @@ def test_an_accident_is_tried_again_with_growing_pauses(clock):
     source.fails_load = None
     clock.now += 60
     assert slot.refresh()
-    assert slot.current == "parts 1"
+    assert slot.current == _Parts("1")
 
 
 def test_an_unforeseen_error_tells_its_type_and_nothing_that_it_says(caplog):
@@ -128,7 +134,7 @@ def test_a_fingerprint_that_cannot_be_taken_keeps_the_old_and_ends_when_it_can(c
     slot.refresh()
     source.fails_fingerprint = ToolFailed("the operations database does not answer")
     assert slot.refresh()
-    assert slot.current == "parts 1"
+    assert slot.current == _Parts("1")
     assert slot.condition()["refused"] == "the operations database does not answer"
     source.fails_fingerprint = None
     assert slot.refresh()  # the end of a refusal is told
@@ -159,10 +165,10 @@ def test_damaged_at_the_start_an_older_one_serves_until_the_newest_can():
         fallen.append("2")
         raise DataFailed("damaged too")
 
-    slot = source.slot(alternatives=lambda: [Alternative("2", broken), Alternative("1", lambda: "parts 1")])
+    slot = source.slot(alternatives=lambda: [Alternative("2", broken), Alternative("1", lambda: _Parts("1"))])
     slot.refresh()
     assert fallen == ["2"]
-    assert slot.current == "parts 1"
+    assert slot.current == _Parts("1")
     assert slot.condition() == {"version": "1", "refused": "damaged", "is_older": True}
     source.version, source.fails_check = "4", None
     slot.refresh()
@@ -171,11 +177,11 @@ def test_damaged_at_the_start_an_older_one_serves_until_the_newest_can():
 
 def test_something_loaded_is_not_exchanged_for_something_older():
     source = _Source("3")
-    slot = source.slot(alternatives=lambda: [Alternative("1", lambda: "parts 1")])
+    slot = source.slot(alternatives=lambda: [Alternative("1", lambda: _Parts("1"))])
     slot.refresh()
     source.version, source.fails_check = "4", DataFailed("damaged")
     slot.refresh()
-    assert slot.current == "parts 3"
+    assert slot.current == _Parts("3")
 
 
 def test_with_nothing_to_load_there_is_nothing_and_it_is_said():
@@ -205,10 +211,10 @@ def test_readers_see_the_old_or_the_new_and_never_neither():
     switching = threading.Thread(target=slot.refresh)
     switching.start()
     assert begun.wait(10)
-    assert slot.current == "parts 1"
+    assert slot.current == _Parts("1")
     may_end.set()
     switching.join(10)
-    assert slot.current == "parts 2"
+    assert slot.current == _Parts("2")
 
 
 def test_the_loader_watches_tells_and_survives_what_telling_raises():

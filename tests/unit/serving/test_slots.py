@@ -121,7 +121,10 @@ def test_a_refusal_opens_an_incident_that_names_the_reason_and_closes_when_the_n
             raise state["error"]
         return _Parts("v")
 
-    loader = Loader([Slot("fraud", lambda: state["fingerprint"], load)], tell=incidents_of(operations))
+    loader = Loader(
+        [Slot("fraud", lambda: state["fingerprint"], load, check=lambda: None, alternatives=tuple)],
+        tell=incidents_of(operations),
+    )
     loader.load_now()
     loader.load_now()
     assert _open(operations) == [("fraud", "alert")]
@@ -139,7 +142,7 @@ def test_one_accident_is_no_incident_and_three_in_a_row_are_unknown(settings):
     def busy():
         raise ToolFailed("the store is busy")
 
-    slot = Slot("fraud", lambda: "1", busy)
+    slot = Slot("fraud", lambda: "1", busy, check=lambda: None, alternatives=tuple)
     loader = Loader([slot], tell=incidents_of(operations))
     for expected in ([], [], [("fraud", "unknown")]):
         slot._again_at = 0.0
