@@ -3,15 +3,19 @@
     python -m benchmarks.bench_decision_compute [--orders 300] [--records benchmarks/results/decision_compute.json]
 
 Processor time of this process (so that a busy machine counts little), the median over orders decided one by one, in
-microseconds. Beside it the same orders one by one through the frames that the batch uses, and the ratio of the two.
-The model is trained on made-up counts of all declared features: its size is that of a shop's, its quality is nobody's.
+microseconds; of those decided together, each one's share in the median group of a size. Beside it the same orders one
+by one through the frames that the batch uses, and the ratio of the two. The model is trained on made-up counts of all
+declared features: its size is that of a shop's, its quality is nobody's, and whatever is counted of the attempts is
+plausible to it, so that it is the model that decides.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,10 @@ from benchmarks.machine import describe_run
 from ml.fraud.attempt_rows import COUNTED, OWN_COLUMNS, AttemptRows
 from ml.fraud.decide import decide
 from ml.fraud.declaration import declaration
-from ml.fraud.engine import FraudEngine, RuleHistory
+from ml.fraud.engine import MODEL_STEP, FraudEngine, RuleHistory
 from ml.fraud.events import LabelEvent, OrderEvent
 from ml.fraud.features import with_derived
+from ml.fraud.inputs import Bounds
 from ml.fraud.policy_file import default_policy
 from ml.fraud.prepared_model import PreparedModel
 from ml.fraud.reasons import reason_codes
@@ -33,6 +38,7 @@ from tests.unit.fraud.attempts import START, ZONE, as_read, attempt, random_coun
 _TRAINED_ON = 6000
 _EARLIER = 6000
 _PANDAS = 40
+_TOGETHER = (2, 4, 8, 16)
 
 
 class State:
@@ -58,6 +64,7 @@ def main() -> None:
 def measure(count: int) -> dict[str, Any]:
     """All figures; times in microseconds of processor time per order, medians."""
     model, policy = trained(_TRAINED_ON, as_shipped=True), default_policy()
+    model = replace(model, bounds=Bounds(np.full(len(model.features), np.inf), 1.0))
     engine = FraudEngine.prepare(model, None, policy, [], 1, ZONE)
     state, attempts = busy_state(count)
     keys = [engine.state_keys([one]) for one in attempts]
@@ -71,6 +78,7 @@ def measure(count: int) -> dict[str, Any]:
         engine.decide([one], [counts], [None], {}, RuleHistory())[0]
         for one, counts in zip(attempts, counted, strict=True)
     ]
+    assert {one.step for one in decided} == {MODEL_STEP}, "another step costs less"
     steps = {
         "keys": median(lambda at: engine.state_keys([attempts[at]]), count),
         "counted": median(lambda at: engine.counted(records[at], attempts[at]), count),
@@ -80,6 +88,10 @@ def measure(count: int) -> dict[str, Any]:
             lambda at: engine.decide([attempts[at]], [counted[at]], [None], {}, RuleHistory()), count
         ),
     }
+    for size in _TOGETHER:
+        groups = _groups(attempts, counted, size)
+        together = median(partial(_decided_together, engine, groups), len(groups))
+        steps[f"decide_{size}_together_each"] = together / size
     steps["counted_and_decide"] = steps["counted"] + steps["decide_with_all_of_it"]
     frames = as_read(attempts[:_PANDAS], random_counts(_PANDAS, 3))
 
@@ -101,6 +113,16 @@ def measure(count: int) -> dict[str, Any]:
         "median_us": {name: round(value, 1) for name, value in steps.items()},
         "pandas_over_engine": round(steps["pandas_one_by_one"] / steps["decide_with_all_of_it"], 1),
     }
+
+
+def _groups(attempts: Sequence[Any], counted: Sequence[Any], size: int) -> list[tuple[Sequence[Any], Sequence[Any]]]:
+    starts = range(0, len(attempts) - size + 1, size)
+    return [(attempts[start : start + size], counted[start : start + size]) for start in starts]
+
+
+def _decided_together(engine: FraudEngine, groups: Sequence[tuple[Sequence[Any], Sequence[Any]]], at: int) -> None:
+    attempts, counted = groups[at]
+    engine.decide(attempts, counted, [None] * len(attempts), {}, RuleHistory())
 
 
 def busy_state(count: int) -> tuple[State, list[Any]]:
