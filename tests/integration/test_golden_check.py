@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,8 +135,8 @@ def test_a_crashing_champion_at_the_start_gives_way_to_the_one_before_it(setting
     good = save_bundle(settings, "fraud", manifest, {})
     registry.promote(settings, "fraud", good.version, DAY)
     registry.promote(settings, "fraud", _bundle(settings, _crashing(_model())).version, DAY)
-    slot: Slot = product_slot(settings, "fraud", lambda: "x", lambda version: version)
+    slot: Slot = product_slot(settings, "fraud", lambda: "x", lambda version: SimpleNamespace(model_version=version))
     loader = Loader([slot])
     loader.load_now()
-    assert slot.current == good.version
+    assert slot.current.model_version == good.version
     assert "ends the process" in loader.condition()["fraud"]["refused"]
