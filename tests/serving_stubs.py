@@ -7,12 +7,12 @@ from typing import Any
 from ml.fraud.events import Attempt
 from ml.serving.access import Access
 from ml.serving.admission import Admission
+from ml.serving.decision_results import DecisionResult
 from ml.serving.event_service import EventService
-from ml.serving.fraud_service import DecisionResult
+from ml.serving.exposures import RecommendationRequest
 from ml.serving.keys import key_digest
 from ml.serving.limits import Limits
 from ml.serving.metrics import Metrics
-from ml.serving.recommendation_service import RecommendationRequest
 from ml.serving.request_log import RequestLog
 from ml.serving.services import Services
 from ml.settings import SCOPES, Settings

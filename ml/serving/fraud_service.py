@@ -21,7 +21,7 @@ from ml.outcomes import ToolFailed
 from ml.serving.column_lists import ColumnLists
 from ml.serving.decision_drafts import Draft
 from ml.serving.decision_lookup import find_decision
-from ml.serving.decision_results import DecisionResult, Unavailable, public_view
+from ml.serving.decision_results import DecisionResult, Unavailable
 from ml.serving.decision_together import DecisionsTogether, Undecided
 from ml.serving.feature_lag import FeatureLag
 from ml.serving.fraud_parts import FraudParts, built_in_parts
@@ -32,8 +32,6 @@ from ml.stores.group_commit import GroupCommitter
 from ml.stores.operations import Operations
 from ml.stores.serving_log import Entry, LogUnavailable, Outcome, ServingLog
 from ml.stores.state_store import open_state_store
-
-__all__ = ["DecisionResult", "FraudService", "Unavailable", "public_view"]
 
 FEATURES_SHARE = 0.4
 """Of the time that is left, what reading counted features may take."""

@@ -22,8 +22,6 @@ from ml.stores.customer_rows import CustomerRows, RowsAbsent
 from ml.stores.group_commit import GroupCommitter
 from ml.stores.serving_log import Entry, LogUnavailable, ProfilingConsent, ServingLog
 
-__all__ = ["RecommendationRequest", "RecommendationService", "Unavailable"]
-
 SECONDS_PER_FURTHER_REQUEST = 0.005
 """What each further request of a batch adds to the deadline."""
 CONSENT_SHARE, ROWS_SHARE = 0.4, 0.4

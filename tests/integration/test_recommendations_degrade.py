@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ml.recommender.online import RecommenderEngine
-from ml.serving.recommendation_service import RecommendationRequest, RecommendationService
+from ml.serving.exposures import RecommendationRequest
+from ml.serving.recommendation_service import RecommendationService
 from ml.serving.recommender_parts import RecommenderParts
 from ml.serving.rows_keeper import RowsKeeper
 from ml.settings import PROJECT_DIR, Settings

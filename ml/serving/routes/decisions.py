@@ -6,9 +6,9 @@ from typing import Any
 
 from ml.fraud.events import Attempt, EventRefused, parse_attempt
 from ml.serving.bodies import validated
+from ml.serving.decision_results import DecisionResult, Unavailable, public_view
 from ml.serving.errors import Refusal
 from ml.serving.events import canonical_json
-from ml.serving.fraud_service import DecisionResult, Unavailable, public_view
 from ml.serving.keys import Caller
 from ml.serving.models.decisions import (
     MOST_DECISIONS,

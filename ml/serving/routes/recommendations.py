@@ -1,7 +1,8 @@
 """Recommendations for a customer, by the best step of the ladder that answers in time."""
 
 from ml.serving.bodies import validated
-from ml.serving.fraud_service import Unavailable
+from ml.serving.decision_results import Unavailable
+from ml.serving.exposures import RecommendationRequest
 from ml.serving.models.recommendations import (
     Recommendation,
     RecommendationQuery,
@@ -9,7 +10,6 @@ from ml.serving.models.recommendations import (
     WantedRecommendations,
 )
 from ml.serving.operations import Call, Operation
-from ml.serving.recommendation_service import RecommendationRequest
 from ml.serving.requests import Answer
 from ml.serving.routes.decisions import not_in_time
 

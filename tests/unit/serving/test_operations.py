@@ -8,7 +8,7 @@ import pytest
 
 from ml.outcomes import ToolFailed
 from ml.serving.app import create_app
-from ml.serving.fraud_service import Unavailable
+from ml.serving.decision_results import Unavailable
 from tests.serving_stubs import ATTEMPT, VIEW, signed
 from tests.unit.serving.refusals import CANARY, error_of
 

@@ -15,7 +15,9 @@ import pytest
 from ml.outcomes import DataFailed
 from ml.recommender.online import Filters, Offer, RecommenderEngine
 from ml.serving import recommendation_service
-from ml.serving.recommendation_service import RecommendationRequest, RecommendationService, Unavailable
+from ml.serving.decision_results import Unavailable
+from ml.serving.exposures import RecommendationRequest
+from ml.serving.recommendation_service import RecommendationService
 from ml.serving.recommender_parts import RecommenderParts
 from ml.settings import Settings
 from ml.stores.customer_rows import RowsAbsent, RowsUnavailable
