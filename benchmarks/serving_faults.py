@@ -43,6 +43,7 @@ class Running:
     Attributes:
         name: Unlike that of any other run on this shop, so that what it promotes is new.
         done: Faults that were made, in order: `fault`, `at` (monotonic, when it was done), `seconds`, and its strike.
+        follower_ended: Of each time that the follower ended by itself, the last line that it wrote.
     """
 
     shop: BenchShop
@@ -51,6 +52,7 @@ class Running:
     port: int = field(default_factory=free_port)
     name: str = field(default_factory=lambda: uuid4().hex)
     done: list[dict[str, Any]] = field(default_factory=list)
+    follower_ended: list[list[str]] = field(default_factory=list)
 
     def start(self) -> None:
         self.redis, self.redis_port = start_redis(self.shop.folder / "logs")
@@ -174,14 +176,16 @@ class Running:
         return self._switched_from(before)
 
     def rollback(self) -> Strike:
-        """Back to the champions before."""
+        """Champions of a few seconds are taken back.
+
+        Not those that were there before: the one before them may be a baseline, and no model would answer any more.
+        """
         from ml.settings import get_settings
         from ml.stores import registry
 
         settings = get_settings()
-        champions = [registry.champion(settings, product) for product in PRODUCTS]
-        if not all(champion and champion.previous for champion in champions):
-            self.promote()  # else there is nothing to go back to
+        self.promote()
+        time.sleep(AWAY_SECONDS)
         before = self._champions()
         for product in PRODUCTS:
             registry.rollback(settings, product)
@@ -213,6 +217,12 @@ class Running:
             policies.change_state(operations, version=version, to=state, reason="soak", by="soak")
         active = [row["version"] for row in policies.stored_policies(operations, "active")]
         return Strike(active == [version], (version,))
+
+    def keep_following(self) -> None:
+        """As the container's restart policy does: a follower that ended is started again."""
+        if not self.follower.is_alive():
+            self.follower_ended.append(self.follower.output_path.read_text().splitlines()[-1:])
+            self.follower = start_follower(self.shop, None, **self.settings)
 
     def workers_alive(self) -> list[psutil.Process]:
         """The processes that answer; not those that check a model before it is served."""

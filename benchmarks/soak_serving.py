@@ -85,6 +85,7 @@ def _soak(running: Running, minutes: float, every: float) -> Memory:
     memory: Memory = {"worker": {}, "follower": {}}
     next_fault = began + every / 2
     while time.monotonic() < began + minutes * 60:
+        running.keep_following()
         _sample(running, time.monotonic() - began, memory)
         if time.monotonic() >= next_fault:
             name = running.inject(number)
@@ -130,6 +131,7 @@ def _judged(
         "verdict": in_all(points),
         "points": {name: vars(point) for name, point in points.items()},
         "faults": running.done,
+        "follower_ended": running.follower_ended,
         "due": {kind: round(count) for kind, count in due.items()},
         "asked": dict(history.asked),
         "steps": dict(history.steps),
