@@ -5,9 +5,9 @@ than what was done opens a case to review.
 """
 
 import time
-from collections.abc import Sequence
 
 from ml.cli.fraud.marks import Mark, read_mark, save_mark
+from ml.cli.fraud.settle import DECISION
 from ml.fraud.engine import MODEL_STEP, Decided, RuleHistory
 from ml.fraud.events import Attempt
 from ml.fraud.policy import ACTIONS
@@ -58,7 +58,7 @@ class Rescorer:
             return 0
         waiting = [
             one
-            for one in self._log.read_after(self._mark.position, RESCORE_BATCH, ("decision",))
+            for one in self._log.read_after(self._mark.position, RESCORE_BATCH, (DECISION,))
             if one.position <= until
         ]
         for logged in waiting:
@@ -121,9 +121,8 @@ class Rescorer:
     def _decided(self, attempt: Attempt, parts: FraudParts) -> tuple[Decided | None, str | None]:
         """What the model says now, as of the attempt; or why it says nothing."""
         engine = parts.engine
-        keys: Sequence[str] = engine.state_keys([attempt])
         try:
-            counted = engine.counted(self._state.read(keys), attempt)
+            counted = engine.counted(self._state.read(engine.state_keys([attempt])), attempt)
         except StateUnavailable:
             raise
         except ToolFailed:
