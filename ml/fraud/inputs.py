@@ -59,7 +59,7 @@ class Bounds:
         if values.shape[1] == 0:
             return found
         with np.errstate(invalid="ignore"):
-            found[np.isnan(values).mean(axis=1) > self.max_missing_share] = MISSING
+            found[np.isnan(values).sum(axis=1) / values.shape[1] > self.max_missing_share] = MISSING
             found[(np.abs(values) > self.largest).any(axis=1)] = IMPLAUSIBLE
         found[np.isinf(values).any(axis=1)] = INFINITE
         return found

@@ -137,4 +137,5 @@ def _logs(values: Values) -> Floats:
 
 def _standardised(values: Values, mean: Floats, spread: Floats) -> Floats:
     # Far outside of what training saw a line goes on for ever; here it stops at ten spreads.
-    return np.clip(np.nan_to_num((_logs(values) - mean) / spread), -10.0, 10.0)
+    standard = (_logs(values) - mean) / spread
+    return np.minimum(np.maximum(np.where(np.isnan(standard), 0.0, standard), -10.0), 10.0)
