@@ -139,12 +139,21 @@ def _judged(
         **kept,
         "undeclared": history.undeclared[:50],
         "count_undeclared": len(history.undeclared),
-        "memory": {"slopes_mb_per_minute": slopes, "largest_mb": {role: _largest(memory[role]) for role in memory}},
+        "memory": {
+            "slopes_mb_per_minute": slopes,
+            "largest_mb": {role: _largest(memory[role]) for role in memory},
+            "samples": {role: [_thinned(samples) for samples in memory[role].values()] for role in memory},
+        },
     }
 
 
 def _largest(processes: Mapping[int, Samples]) -> float:
     return round(max((used for samples in processes.values() for _, used in samples), default=0.0), 1)
+
+
+def _thinned(samples: Samples) -> list[tuple[int, int]]:
+    """About two a minute: whole seconds and MB, to see when a process grew."""
+    return [(round(at), round(used)) for at, used in samples[::6]]
 
 
 def _print(result: dict[str, Any]) -> int:
