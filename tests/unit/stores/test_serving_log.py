@@ -59,6 +59,35 @@ def test_the_same_twice_in_one_request_is_known_the_second_time(log: ServingLog)
     assert statuses(log, entry("a"), entry("a"), entry("a", "d2")) == ["taken", "known", "conflict"]
 
 
+def test_requests_that_are_taken_together_are_each_judged_for_themselves(log: ServingLog) -> None:
+    log.append([entry("known"), entry("other", "d2")])
+    spending = entry("spends", spends=(Spend("reviews", DAY, 1, 0),))
+    requests = [
+        [entry("new1")],
+        [spending],
+        [entry("known")],
+        [entry("new2"), entry("other")],
+        [entry("new1"), entry("new3")],  # what another request of the group brings, too
+        [],
+        [entry("new4", idempotency_key="till:k1")],
+    ]
+    told = log.append_requests(requests)
+    assert [[outcome.status for outcome in request] for request in told] == [
+        ["taken"],
+        ["spent"],
+        ["known"],
+        ["taken", "conflict"],
+        ["known", "taken"],
+        [],
+        ["taken"],
+    ]
+    for request, outcomes in zip(requests, told, strict=True):
+        for one, outcome in zip(request, outcomes, strict=True):
+            kept = log.find(one.kind, one.key)
+            assert (outcome.position, outcome.body) == ((kept.position, kept.body) if kept else (0, ""))
+    assert log.conflicts() == {"payment": 1}
+
+
 def test_entries_are_read_in_their_order_all_or_by_kind(log: ServingLog) -> None:
     log.append([entry("a"), entry("b", kind="label"), entry("c")])
     assert [(one.position, one.kind, one.key) for one in log.read_after(1, 10)] == [
