@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ml.fraud.engine import DayUse, Decided
@@ -120,18 +120,18 @@ class DecisionsTogether:
                 day=day,
                 age=one.age,
                 decided_at=self._now(one.attempt),
-                velocities=self._recent.velocities(one.attempt.event),
+                velocities=self._recent.velocities(one.attempt.event) if one.counted is None else None,
                 use=use[day],
                 request=one.request,
             )
             for one, day in zip(some, days, strict=True)
         ]
-        parts, decided = self._decided(bases, [one.counted for one in some], use, some[0].parts)
+        parts, decided_on, decided = self._decided(bases, [one.counted for one in some], use, some[0].parts)
         if len(some) > 1 and engine.has_shared_out(attempts, decided, use):
             return []
         for attempt in attempts:
             self._recent.note_attempt(seen_of(attempt.event, None))
-        return [draft(basis, one, parts, self._columns) for basis, one in zip(bases, decided, strict=True)]
+        return [draft(basis, one, parts, self._columns) for basis, one in zip(decided_on, decided, strict=True)]
 
     def _decided(
         self,
@@ -139,18 +139,20 @@ class DecisionsTogether:
         counted: Sequence[Mapping[str, Feature] | None],
         use: Mapping[str, DayUse],
         parts: FraudParts,
-    ) -> tuple[FraudParts, list[Decided]]:
+    ) -> tuple[FraudParts, Sequence[Basis], list[Decided]]:
         """Decide; a model or policy that cannot is passed over, and the built-in stand-in answers.
 
         Of several, one may be what it cannot decide: then each is tried by itself.
         """
         history, nothing = self._recent.history(), [None] * len(bases)
-        attempts, velocities = [one.attempt for one in bases], [one.velocities for one in bases]
+        attempts = [one.attempt for one in bases]
         if len(bases) > 1:
-            return parts, parts.engine.decide(attempts, counted, velocities, use, history)
+            return parts, bases, parts.engine.decide(attempts, counted, _velocities(bases), use, history)
         for those, features in ((parts, counted), (parts, nothing), (self._built_in, nothing)):
+            if features is nothing:
+                bases = [replace(one, velocities=self._recent.velocities(one.attempt.event)) for one in bases]
             try:
-                return those, those.engine.decide(attempts, features, velocities, use, history)
+                return those, bases, those.engine.decide(attempts, features, _velocities(bases), use, history)
             except Exception as error:  # noqa: BLE001 - a customer waits, whatever a model or a policy throws
                 what = (those.model_version, those.policy_version, type(error).__name__)
                 _LOG.error("%s with %s cannot decide: %s", *what)
@@ -168,6 +170,10 @@ class DecisionsTogether:
     def _now(self, attempt: Attempt) -> datetime:
         """Shop time of the decision: now; in a replayed shop, which lives in its past, the attempt's own moment."""
         return wall_clock() if self._settings.last_day is None else moment_of(attempt.event.attempted_at)
+
+
+def _velocities(bases: Sequence[Basis]) -> list[Mapping[str, int] | None]:
+    return [one.velocities for one in bases]
 
 
 def _in_time(waiting: Sequence[_Waiting]) -> list[_Waiting]:

@@ -7,8 +7,6 @@ for orders of long ago, velocities are unknown, and unknown is never within limi
 
 import json
 import threading
-from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +16,7 @@ from ml.fraud.engine import DayUse, RuleHistory
 from ml.fraud.events import OrderEvent, microseconds
 from ml.outcomes import ToolFailed
 from ml.serving.decision_record import moment_of
+from ml.serving.recent_orders import Moments, RecentOrders
 from ml.settings import Settings
 from ml.stores.serving_log import Logged, ServingLog
 
@@ -33,7 +32,6 @@ _COLUMNS = {
     "device_hash": "count_orders_device_1d",
 }
 DEFAULT_BREAKER_HOURS = 24.0
-_TIDY_AT = 1000
 _DAYS_WATCHED = 4
 _BREATH_SECONDS = 0.01
 
@@ -67,25 +65,6 @@ def _declines(rule_trace: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
-class _Moments:
-    """When orders were attempted: nanoseconds, sorted, each order once; what is older than the window goes."""
-
-    def __init__(self) -> None:
-        self.sorted: list[int] = []
-        self._orders: dict[str, int] = {}
-
-    def count(self, order_id: str, moment: int, window_ns: int) -> None:
-        if order_id in self._orders or (self.sorted and moment < self.sorted[-1] - window_ns):
-            return
-        self._orders[order_id] = moment
-        insort(self.sorted, moment)
-        oldest = self.sorted[-1] - window_ns
-        gone = bisect_left(self.sorted, oldest)
-        if gone > _TIDY_AT and gone > len(self.sorted) // 2:  # rarely, so that it costs nothing on average
-            del self.sorted[:gone]
-            self._orders = {order: at for order, at in self._orders.items() if at >= oldest}
-
-
 class Recent:
     """Counts of the last day, kept up to date by a thread. Any thread may ask."""
 
@@ -93,11 +72,9 @@ class Recent:
         self._settings, self._log = settings, log
         self._breaker_ns = _nanoseconds(DEFAULT_BREAKER_HOURS)
         self._lock = threading.Lock()
-        self._orders: dict[tuple[str, str], dict[str, int]] = {}
-        self._by_arrival: deque[tuple[int, tuple[str, str], str]] = deque()
-        self._newest = 0
-        self._declines: dict[str, _Moments] = {}
-        self._decided = _Moments()
+        self._orders = RecentOrders(tuple(_COLUMNS), _KEPT)
+        self._declines: dict[str, Moments] = {}
+        self._decided = Moments()
         self._use: dict[str, DayUse] = {}
         self._own: set[int] = set()
         self._position = 0
@@ -132,16 +109,14 @@ class Recent:
         if not self._is_ready:
             return None
         with self._lock:
-            if event.attempted_at < self._newest - _WINDOW:
+            at, orders = event.attempted_at, self._orders
+            if at < orders.newest - _WINDOW:
                 return None
-            found = {}
-            for column, name in _COLUMNS.items():
-                value = event.values.get(column)
-                if value is not None:
-                    orders = self._orders.get((column, value), {})
-                    start, end = event.attempted_at - _WINDOW, event.attempted_at
-                    found[name] = sum(start <= at <= end and order != event.order_id for order, at in orders.items())
-            return found
+            return {
+                name: orders.count(column, value, at - _WINDOW, at, but=event.order_id)
+                for column, name in _COLUMNS.items()
+                if (value := event.values.get(column)) is not None
+            }
 
     def use_of(self, days: Sequence[str]) -> dict[str, DayUse]:
         """What shop days have used up, as of a tenth of a second ago at most.
@@ -174,14 +149,14 @@ class Recent:
     def note_attempt(self, seen: Seen) -> None:
         """Count an attempt that is being decided, so that those decided before it is in the log see it."""
         with self._lock:
-            self._count_order(seen)
+            self._orders.note(seen.order_id, seen.at, seen.values)
 
     def note_own(self, position: int, seen: Seen, day: str, spends: Sequence[tuple[str, int, int]]) -> None:
-        """Count a decision of this process, which is in the log, without waiting for the log to be read."""
+        """Count a decision on a noted attempt, which is in the log, without waiting for the log to be read."""
         with self._lock:
             if position > self._position:
                 self._own.add(position)
-                self._count(seen)
+                self._count_decision(seen)
         use = self._use.get(day)
         if use is not None and spends:
             taken = {name: amount for name, amount, _ in spends}
@@ -248,35 +223,16 @@ class Recent:
                 self._count(seen)
 
     def _count(self, seen: Seen) -> None:
-        self._count_order(seen)
-        if seen.declined_by is not None:
-            self._count_decision(seen, seen.declined_by)
+        self._orders.note(seen.order_id, seen.at, seen.values)
+        self._count_decision(seen)
 
-    def _count_order(self, seen: Seen) -> None:
-        self._newest = max(self._newest, seen.at)
-        if seen.at >= self._newest - _KEPT:
-            for key in seen.values.items():
-                orders = self._orders.setdefault(key, {})
-                if orders.get(seen.order_id) != seen.at:
-                    orders[seen.order_id] = seen.at
-                    self._by_arrival.append((seen.at, key, seen.order_id))
-        self._forget()
-
-    def _count_decision(self, seen: Seen, declined_by: Sequence[str]) -> None:
+    def _count_decision(self, seen: Seen) -> None:
+        if seen.declined_by is None:
+            return
         moment = seen.at * 1000
         self._decided.count(seen.order_id, moment, self._breaker_ns)
-        for rule in declined_by:
-            self._declines.setdefault(rule, _Moments()).count(seen.order_id, moment, self._breaker_ns)
-
-    def _forget(self) -> None:
-        oldest = self._newest - _KEPT
-        while self._by_arrival and self._by_arrival[0][0] < oldest:
-            at, key, order = self._by_arrival.popleft()
-            orders = self._orders.get(key)
-            if orders is not None and orders.get(order) == at:
-                del orders[order]
-                if not orders:
-                    del self._orders[key]
+        for rule in seen.declined_by:
+            self._declines.setdefault(rule, Moments()).count(seen.order_id, moment, self._breaker_ns)
 
 
 def _readable(logged: Logged) -> Seen | None:

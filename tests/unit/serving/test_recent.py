@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ml.serving import recent
+from ml.serving import recent_orders
 from ml.serving.decision_record import moment_of
 from ml.serving.recent import Recent, seen_of
 from ml.stores.serving_log import Entry, ServingLog, Spend
@@ -102,7 +102,9 @@ def test_ones_own_decision_counts_at_once_and_once(log: ServingLog, follow: Call
     running = follow()
     running.stop()  # nothing is read from here on
     outcome = log.append([entry(1, customer_id="c")])[0]
-    running.note_own(outcome.position, seen_of(attempt(1, customer_id="c")[0].event, []), "2024-03-10", ())
+    own = seen_of(attempt(1, customer_id="c")[0].event, [])
+    running.note_attempt(own)
+    running.note_own(outcome.position, own, "2024-03-10", ())
     found = running.velocities(attempt(2, customer_id="c")[0].event)
     assert found is not None
     assert found[CUSTOMER] == 1
@@ -137,11 +139,28 @@ def test_what_a_day_has_used_up_is_that_of_all_processes(log: ServingLog, follow
 def test_memory_holds_two_days_and_no_more(
     log: ServingLog, follow: Callable[[], Recent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recent, "_TIDY_AT", 3)
+    monkeypatch.setattr(recent_orders, "_TIDY_AT", 3)
+    monkeypatch.setattr(recent_orders, "_FIRST_ROWS", 4)
     running = follow()
-    for number in range(20):
+    for number in range(40):
         at: datetime = NOON + timedelta(hours=12 * number)
-        event = attempt(number, attempted_at=at.isoformat())[0].event
-        running.note_own(10**6 + number, seen_of(event, declined("testing")), "2024-03-10", ())
-    assert len(running._by_arrival) <= 3 * 5  # three entities of the orders of 48 hours
+        seen = seen_of(attempt(number, customer_id="c", attempted_at=at.isoformat())[0].event, declined("testing"))
+        running.note_attempt(seen)
+        running.note_own(10**6 + number, seen, "2024-03-10", ())
+    assert running._orders._rows.shape[1] <= 2 * 5  # twice the orders of 48 hours
     assert len(running.history().orders) <= 8
+    assert len(running._decided._orders | running._decided._earlier) <= 8
+    last = attempt(50, customer_id="c", attempted_at=at.isoformat())[0].event
+    assert running.velocities(last) == {CUSTOMER: 3, INSTRUMENT: 0, DEVICE: 0}
+
+
+def test_an_order_that_was_noted_twice_counts_once(log: ServingLog, follow: Callable[[], Recent]) -> None:
+    running = follow()
+    for minutes in (0, 1):
+        at = (NOON + timedelta(minutes=minutes)).isoformat()
+        event = attempt(1, payment_id=f"p{minutes}", customer_id="c", attempted_at=at)[0].event
+        running.note_attempt(seen_of(event, None))
+    later = (NOON + timedelta(hours=1)).isoformat()
+    found = running.velocities(attempt(2, customer_id="c", attempted_at=later)[0].event)
+    assert found is not None
+    assert found[CUSTOMER] == 1
