@@ -103,11 +103,11 @@ class EntityView:
 
     def __init__(self, key: str, records: Mapping[str, bytes], place: Place) -> None:
         self._key, self._records = key, records
-        self._total, self._days, self._hours, self.newest, self._first, self._older = decode(records.get(key, _EMPTY))
+        head = _decoded(key, records.get(key, _EMPTY))
+        self._total, self._days, self._hours, self.newest, self._first, self._older = head
         at, order_id = place
         self._hour, self._day = at // HOUR, at // DAY
         self._place: _Bound = [at, order_id]
-        self._decoded: dict[str, Any] = {}
         self._now = self._in_hour(self._hour, None, self._place)
 
     def ever(self) -> Sums:
@@ -206,7 +206,21 @@ class EntityView:
             self._gather(level + 1, last, None, high, found)
 
     def _record(self, key: str) -> Any:
-        if key not in self._decoded:
-            raw = self._records.get(key)
-            self._decoded[key] = None if raw is None else decode(raw)
-        return self._decoded[key]
+        raw = self._records.get(key)
+        return None if raw is None else _decoded(key, raw)
+
+
+_MOST_DECODED = 1024
+_DECODED: dict[str, tuple[bytes, Any]] = {}
+
+
+def _decoded(key: str, raw: bytes) -> Any:
+    """A record; orders that come close together read the same ones, as they stand. Nobody changes what is returned."""
+    known = _DECODED.get(key)
+    if known is not None and known[0] == raw:
+        return known[1]
+    if len(_DECODED) >= _MOST_DECODED:
+        _DECODED.clear()
+    record = decode(raw)
+    _DECODED[key] = (raw, record)
+    return record
