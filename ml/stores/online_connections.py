@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class OnlineFile:
     """A SQLite file in WAL mode: readers are never blocked. For each thread a connection of its own.
 
-    A power cut may take away the last commits, which are written again from what they were made of.
+    A power cut may take away the last commits, which are written again from what they were made of. A file that was
+    deleted or replaced is opened anew: SQLite alone would go on in the one that nobody else sees any more.
 
     Args:
         schema: Statements that make the tables where they are not there.
@@ -50,14 +51,24 @@ class OnlineFile:
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and self._local.inode != _inode(self._path):
+            connection.close()
+            connection = None
         if connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self._path, timeout=self._wait_seconds, isolation_level=None)
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
             connection.executescript(self._schema)
-            self._local.connection = connection
+            self._local.connection, self._local.inode = connection, _inode(self._path)
         return connection
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def redis_asked_once(url: str, timeout_seconds: float) -> "Redis":
