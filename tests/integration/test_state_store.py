@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -13,6 +15,7 @@ from ml.cli.fraud.events import apply_waiting, begin_if_needed, follow, follow_l
 from ml.fraud.declaration import declaration
 from ml.fraud.events import TEXT_COLUMNS
 from ml.fraud.online_state import features_of
+from ml.fraud.state_updates import apply_events
 from ml.outcomes import DataFailed, ToolFailed
 from ml.settings import Settings, SettingsError
 from ml.stores.durable import exclusive_lock_if_free
@@ -196,6 +199,83 @@ def test_a_flushed_redis_is_not_read_as_a_shop_without_orders_and_is_built_anew(
         counts(settings)
     follow_once(settings)
     assert counts(settings) == (ORDERS, FRAUDS)
+
+
+def lose(settings: Settings, redis: PrivateRedis | None) -> None:
+    """Flush Redis, or delete the file and what SQLite keeps beside it."""
+    if redis is not None:
+        redis.client().flushall()
+    else:
+        for file in (settings.shop_dir / "fraud").glob("state.db*"):
+            file.unlink()
+
+
+@pytest.mark.parametrize("is_after_reading", [False, True])
+def test_a_state_that_is_lost_while_events_come_in_is_built_anew(
+    settings: Settings,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_after_reading: bool,
+) -> None:
+    redis: PrivateRedis | None = request.getfixturevalue("redis") if settings.state_url else None
+    batches = []
+
+    def apply_and_lose(*arguments: Any) -> Any:
+        batches.append(arguments)
+        if len(batches) in (2, 5) and not is_after_reading:
+            lose(settings, redis)
+        updates = apply_events(*arguments)
+        if len(batches) in (2, 5) and is_after_reading:
+            lose(settings, redis)
+        return updates
+
+    monkeypatch.setattr("ml.cli.fraud.events.apply_events", apply_and_lose)
+    monkeypatch.setattr("ml.cli.fraud.events.APPLY_BATCH", 8)
+    post_events(settings, events(), None)
+    assert follow_once(settings) == 8 + 2 * 8 + len(set(events()))  # before it was lost, between the two times, after
+    assert counts(settings) == (ORDERS, FRAUDS)
+    assert capsys.readouterr().err.count("was lost") == 2
+
+
+def test_a_state_that_was_set_back_to_a_copy_gets_what_it_misses(settings: Settings) -> None:
+    post_events(settings, events(), None)
+    log, state = ServingLog.from_settings(settings), state_of(settings)
+    copied = begin_if_needed(log, state)
+    stops = threading.Event()
+    follower = threading.Thread(target=follow_log, args=(settings,), kwargs={"stops": stops, "is_once": False})
+    follower.start()
+    try:
+        assert comes_true(lambda: state.position() == replace(copied, applied=log.end()))
+        state.begin(copied)
+        assert comes_true(lambda: state.position() == replace(copied, applied=log.end()))
+    finally:
+        stops.set()
+        follower.join()
+    assert counts(settings) == (ORDERS, FRAUDS)
+
+
+def test_a_follower_ends_when_somebody_else_applies_events_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = state_of(settings)
+
+    def apply_after_another(*arguments: Any) -> Any:
+        position = other.position()
+        assert position is not None
+        other.commit({}, replace(position, applied=position.applied + 1), after=position)
+        return apply_events(*arguments)
+
+    monkeypatch.setattr("ml.cli.fraud.events.apply_events", apply_after_another)
+    post_events(settings, events(), None)
+    with pytest.raises(StateConflict):
+        follow_once(settings)
+
+
+def comes_true(condition: Callable[[], bool]) -> bool:
+    """Within half a minute."""
+    waits = threading.Event()
+    return any(condition() or waits.wait(0.1) for _ in range(300))
 
 
 def test_a_redis_that_was_killed_is_waited_for_and_filled_again(redis: PrivateRedis, tmp_path: Path) -> None:

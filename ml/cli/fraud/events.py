@@ -212,15 +212,37 @@ class _Follower:
         return count
 
     def _apply(self) -> int:
-        """Apply the next events to the state; returns by how far it came."""
+        """Apply the next events to the state; returns by how far it came. What was lost is built anew at once."""
         if self._position is None:
             self._position = begin_if_needed(self._log, self._state, is_rebuild=self._is_rebuild)
             self._is_rebuild = False
-        after = apply_waiting(self._settings, self._log, self._state, self._position)
-        count = after.applied - self._position.applied
-        # A state that was flushed while nothing happened is built anew at once.
-        self._position = after if count or self._state.position() == after else None
-        return count if self._position is not None else self._apply()
+        before = self._position
+        try:
+            after = apply_waiting(self._settings, self._log, self._state, before)
+        except StateConflict:
+            if not self._lost_since(before):
+                raise
+        else:
+            # It may also be lost while nothing happens.
+            if after != before or not self._lost_since(before):
+                self._position = after
+                return after.applied - before.applied
+        click.echo("the state of fraud features was lost, whole or in part; what is missing is applied again", err=True)
+        self._position = None
+        return self._apply()
+
+    def _lost_since(self, before: Position) -> bool:
+        """Whether the state was flushed, deleted or set back to a copy; who commits to it moves it on instead.
+
+        Raises:
+            StateConflict: Somebody else commits to it too.
+        """
+        now = self._state.position()
+        if now is None:
+            return True
+        if now.applied > before.applied:
+            raise StateConflict("the state of fraud features was changed by another process")
+        return now != before
 
     def _settle(self) -> int:
         """Settle the next decisions and score the next blind ones; returns how many."""
