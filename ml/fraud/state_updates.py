@@ -28,21 +28,23 @@ def apply_events(
     Returns:
         Key -> new record, None for one that goes. To be committed together with the events' position in the log.
     """
-    changed = _Changed(state, declaration)
+    records = _Records(state)
     payments, frauds = _first_attempts(events)
     order_ids = sorted({*payments, *frauds})
-    changed.fetch(order_key(order_id) for order_id in order_ids)
+    records.fetch(order_key(order_id) for order_id in order_ids)
     changes = []
     for order_id in order_ids:
-        old = changed.order(order_id)
+        old = records.order(order_id)
         new = _with_fraud(_with_payment(old, payments.get(order_id), declaration), frauds.get(order_id))
         if new != old:
             changes.append((old, new))
-    changed.fetch(key for pair in changes for order in pair for key in _keys_written(order, declaration))
+    records.fetch(key for pair in changes for order in pair for key in _keys_written(order, declaration))
+    counting = _Counting(records, declaration)
     for old, new in changes:
-        changed.take_out(old)
-        changed.put_in(new)
-    return changed.records()
+        counting.count(old, -1)
+        records.keep(new)
+        counting.count(new, 1)
+    return records.encoded()
 
 
 def _first_attempts(events: Iterable[OrderEvent | LabelEvent]) -> tuple[dict[str, OrderEvent], dict[str, int]]:
@@ -108,18 +110,13 @@ def _keys_written(order: OrderRecord, declaration: Declaration) -> list[str]:
     return [*heads, *(head + suffix for head in heads for suffix in suffixes), *pairs]
 
 
-class _Changed:
+class _Records:
     """Records being changed: each is read and decoded once, and encoded once at the end."""
 
-    def __init__(self, state: StateReader, declaration: Declaration) -> None:
-        self._state, self._declaration = state, declaration
-        self._retention = retention(declaration)
+    def __init__(self, state: StateReader) -> None:
+        self._state = state
         self._fetched: dict[str, bytes | None] = {}
-        self._records: dict[str, OrderRecord | Head | Bucket | Pair | None] = {}
-        tiled = [one for one in declaration.sharing if declaration.is_tiled(one.window)]
-        self._of_days = {entity: {one.of for one in tiled if one.entity == entity} for entity in declaration.entities}
-        self._of = {entity: sorted(others_of(entity, declaration)) for entity in declaration.entities}
-        self._spans = SpanRecords(self, declaration.sharing_cap)
+        self._changed: dict[str, OrderRecord | Head | Bucket | Pair | None] = {}
 
     def fetch(self, keys: Iterable[str]) -> None:
         wanted = sorted({key for key in keys if key not in self._fetched})
@@ -130,38 +127,71 @@ class _Changed:
         raw = self._raw(order_key(order_id))
         return OrderRecord(order_id) if raw is None else OrderRecord.decode(raw)
 
+    def keep(self, order: OrderRecord) -> None:
+        self._changed[order_key(order.order_id)] = order
+
+    def head(self, key: str) -> Head:
+        head = self._changed.get(key)
+        if head is None:
+            raw = self._raw(key)
+            head = self._changed[key] = Head() if raw is None else Head.decode(raw)
+        assert isinstance(head, Head), key
+        return head
+
+    def pair(self, key: str) -> Pair:
+        pair = self._changed.get(key)
+        if pair is None:
+            raw = self._raw(key)
+            pair = self._changed[key] = Pair() if raw is None else Pair.decode(raw)
+        assert isinstance(pair, Pair), key
+        return pair
+
     def bucket(self, key: str) -> Bucket:
-        if self._records.get(key) is None:
-            raw = None if key in self._records else self._raw(key)
-            self._records[key] = Bucket() if raw is None else Bucket.decode(raw)
-        bucket = self._records[key]
+        bucket = self._changed.get(key)
+        if bucket is None:
+            raw = None if key in self._changed else self._raw(key)
+            bucket = self._changed[key] = Bucket() if raw is None else Bucket.decode(raw)
         assert isinstance(bucket, Bucket), key
         return bucket
 
     def drop(self, key: str) -> None:
-        self._records[key] = None
+        self._changed[key] = None
 
     def note_absent(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._fetched.setdefault(key, None)
 
-    def put_in(self, order: OrderRecord) -> None:
-        """Count an order, and its fraud, at all its entities."""
-        self._records[order_key(order.order_id)] = order
-        self._count(order, 1)
-
-    def take_out(self, order: OrderRecord) -> None:
-        self._count(order, -1)
-
-    def records(self) -> dict[str, bytes | None]:
-        encoded = {
-            key: None if record is None or (isinstance(record, Bucket) and record.size == 0) else record.encode()
-            for key, record in self._records.items()
-        }
+    def encoded(self) -> dict[str, bytes | None]:
+        """Those that are other than they were, by key: who writes them goes through the store once, from end to end."""
         unknown = b""  # a record that goes may never have been read
-        return {key: value for key, value in encoded.items() if value != self._fetched.get(key, unknown)}
+        updates: dict[str, bytes | None] = {}
+        for key in sorted(self._changed):
+            record = self._changed[key]
+            is_gone = record is None or (isinstance(record, Bucket) and record.size == 0)
+            raw = None if record is None or is_gone else record.encode()
+            if raw != self._fetched.get(key, unknown):
+                updates[key] = raw
+        return updates
 
-    def _count(self, order: OrderRecord, sign: int) -> None:
+    def _raw(self, key: str) -> bytes | None:
+        if key not in self._fetched:
+            self.fetch([key])
+        return self._fetched[key]
+
+
+class _Counting:
+    """Counts orders, and their frauds, at all their entities."""
+
+    def __init__(self, records: _Records, declaration: Declaration) -> None:
+        self._records, self._declaration = records, declaration
+        self._retention = retention(declaration)
+        tiled = [one for one in declaration.sharing if declaration.is_tiled(one.window)]
+        self._of_days = {entity: {one.of for one in tiled if one.entity == entity} for entity in declaration.entities}
+        self._of = {entity: sorted(others_of(entity, declaration)) for entity in declaration.entities}
+        self._spans = SpanRecords(records, declaration.sharing_cap)
+
+    def count(self, order: OrderRecord, sign: int) -> None:
+        """Put in (1) or take out (-1)."""
         if order.at is None:
             return
         for entity, digest in order.digests.items():
@@ -202,27 +232,14 @@ class _Changed:
         head.drop_empty(known_at)
 
     def _count_pair(self, key: str, place: Place, sign: int) -> None:
-        if key not in self._records:
-            raw = self._raw(key)
-            self._records[key] = Pair() if raw is None else Pair.decode(raw)
-        pair = self._records[key]
-        assert isinstance(pair, Pair), key
+        pair = self._records.pair(key)
         pair.orders += sign
         recent = [one for one in pair.recent if one != place] + ([place] if sign > 0 else [])
         newest = max((at for at, _ in recent), default=0)
         pair.recent = [one for one in recent if one[0] >= newest - self._retention.ahead_us]
 
     def _advanced(self, key: str, at: int) -> Head:
-        if key not in self._records:
-            raw = self._raw(key)
-            self._records[key] = Head() if raw is None else Head.decode(raw)
-        head = self._records[key]
-        assert isinstance(head, Head), key
+        head = self._records.head(key)
         for hour, tile in head.advance(at, self._retention).items():
             self._spans.forget(key, hour, tile)
         return head
-
-    def _raw(self, key: str) -> bytes | None:
-        if key not in self._fetched:
-            self.fetch([key])
-        return self._fetched[key]

@@ -193,8 +193,10 @@ class Head:
 
     def advance(self, at: int, retention: Retention) -> dict[int, Tile]:
         """Take note of a moment and forget what is too old for it; returns the hours whose single orders go."""
-        self.newest = max(self.newest, at)
-        oldest_day, oldest_hour = retention.oldest_day(self.newest), retention.oldest_hour(self.newest)
+        if at <= self.newest:  # what was too old then is gone, and no older tile is begun
+            return {}
+        self.newest = at
+        oldest_day, oldest_hour = retention.oldest_day(at), retention.oldest_hour(at)
         for day in [day for day in self.days if day < oldest_day]:
             del self.days[day]
         gone = {hour: self.hours.pop(hour) for hour in [hour for hour in self.hours if hour < oldest_hour]}
