@@ -6,7 +6,6 @@ version is a child that may die.
     python -m ml.serving.golden_check PRODUCT VERSION
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from ml.outcomes import EXIT_DATA_FAILED, EXIT_OK, EXIT_TOOL_FAILED, DataFailed,
 from ml.settings import Settings, get_settings
 
 CHECK_SECONDS = 120.0
-_NICENESS = 10
+_NICENESS = "19"
 # How native code ends when it is given what it cannot read; another signal came from outside.
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _REASON_LIMIT = 400
@@ -30,7 +29,8 @@ def check_in_child(settings: Settings, product: str, version: str, *, seconds: f
         DataFailed: The version is damaged, crashes who loads it, or does not reproduce its golden rows.
         ToolFailed: The child took too long, or was ended from outside; nothing is known about the version.
     """
-    arguments = [sys.executable, "-m", "ml.serving.golden_check", product, version]
+    # From its first instruction on it takes what requests leave over, also where both share one core.
+    arguments = ["nice", "-n", _NICENESS, sys.executable, "-m", "ml.serving.golden_check", product, version]
     arguments += [settings.shop_id, str(settings.shop_dir.parent)]
     try:
         done = subprocess.run(
@@ -84,7 +84,6 @@ def check_version(settings: Settings, product: str, version: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code as everywhere: 0 done, 3 the data failed, 4 a tool failed; the reason is printed."""
-    os.nice(_NICENESS)
     product, version, *place = arguments
     # Only the shop's folder matters here; the rest of the settings may hold secrets that a child need not know.
     settings = Settings.model_construct(shop_id=place[0], state_dir=Path(place[1])) if place else get_settings()
