@@ -4,11 +4,13 @@ The follower applies payments, labels and attempts to the state of fraud feature
 operational record, and scores again what was decided without the model.
 """
 
+import gc
 import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -35,6 +37,8 @@ from ml.stores.state_store import Position, StateConflict, StateStore, StateUnav
 
 POST_BATCH = 500
 APPLY_BATCH = 500
+CATCH_UP_BATCH = 8000
+"""While nobody can read the state yet: what many orders share (a country, the shop) is written once for all of them."""
 _IDLE_SECONDS = 0.2
 _UNAVAILABLE_SECONDS = 1.0
 _REFUSALS_SHOWN = 20
@@ -103,7 +107,7 @@ def begin_if_needed(log: ServingLog, state: StateStore, *, is_rebuild: bool = Fa
 
 def apply_waiting(settings: Settings, log: ServingLog, state: StateStore, position: Position) -> Position:
     """Apply the next events of the log, and commit them with their position; the same position when none wait."""
-    waiting = log.read_after(position.applied, APPLY_BATCH)
+    waiting = log.read_after(position.applied, APPLY_BATCH if position.applied >= position.needed else CATCH_UP_BATCH)
     if not waiting:
         return position
     events: list[OrderEvent | LabelEvent] = []
@@ -120,7 +124,8 @@ def apply_waiting(settings: Settings, log: ServingLog, state: StateStore, positi
     if unreadable:
         log.set_aside(unreadable)
     after = Position(waiting[-1].position, position.needed, position.built_by, position.log_id)
-    updates = apply_events(_Unfinished(state), events, declaration())
+    with _without_collecting():
+        updates = apply_events(_Unfinished(state), events, declaration())
     state.commit(updates, after, after=position)
     return after
 
@@ -130,6 +135,18 @@ def _event_of(logged: Logged, currency: str) -> OrderEvent | LabelEvent:
     if logged.kind == DECISION:
         return parse_attempt(json.loads(logged.body)["attempt"], None, currency).event
     return parse_event(logged.body, None, currency)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """A batch makes many objects and no cycles: to look for some took a third of the time (2026-11-22)."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True)
