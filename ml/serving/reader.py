@@ -1,8 +1,8 @@
 """One thread reads a store for all requests that wait: what came together goes in one round trip.
 
-The event loop never touches the store. A request waits for its answer as long as its budget allows and no longer: a
-store that is frozen holds up the thread, never the loop. Five failures in a row open the circuit breaker; then requests
-are told at once.
+The event loop never touches the store: what is asked in one of its turns is handed to the thread together. A request
+waits for its answer as long as its budget allows and no longer: a store that is frozen holds up the thread, never the
+loop. Five failures in a row open the circuit breaker; then requests are told at once.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from ml.outcomes import ToolFailed
 from ml.serving.breaker import CircuitBreaker, State
 
 LONGEST_BATCH = 256
-"""Requests whose keys go in one round trip, at most."""
+"""So many requests that wait go in one round trip; what was asked in one turn of the loop is not parted."""
 
 V = TypeVar("V")
 
@@ -56,7 +56,8 @@ class StoreReader(Generic[V]):
         self._read = read
         self._breaker = CircuitBreaker() if breaker is None else breaker
         self._last_failure = 0.0
-        self._waiting: queue.SimpleQueue[_Waiting[V] | None] = queue.SimpleQueue()
+        self._asked: list[_Waiting[V]] = []
+        self._waiting: queue.SimpleQueue[list[_Waiting[V]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -72,17 +73,20 @@ class StoreReader(Generic[V]):
         """
         if not self._breaker.allows():
             raise NotRead("breaker_open")
+        if budget_seconds <= 0:  # says nothing about the store
+            self._breaker.abandoned()
+            raise NotRead("late")
         loop = asyncio.get_running_loop()
         waiting = _Waiting[V](keys, loop, loop.create_future())
-        if budget_seconds > 0:
-            self._waiting.put(waiting)
+        if not self._asked:
+            loop.call_soon(self._hand_over)
+        self._asked.append(waiting)
+        # Cheaper than asyncio's own limits, which every request would pay for.
+        timer = loop.call_later(budget_seconds, _give_up, waiting)
         try:
-            found = await asyncio.wait_for(waiting.answer, max(budget_seconds, 0.0))
+            found = await waiting.answer
         except TimeoutError:
-            if budget_seconds > 0:
-                self._failed(waiting)
-            else:  # says nothing about the store
-                self._breaker.abandoned()
+            self._failed(waiting)
             raise NotRead("late") from None
         except ToolFailed:
             self._failed(waiting)
@@ -90,6 +94,8 @@ class StoreReader(Generic[V]):
         except BaseException:  # the request was given up
             self._breaker.abandoned()
             raise
+        finally:
+            timer.cancel()
         self._breaker.succeeded()
         return found
 
@@ -98,6 +104,10 @@ class StoreReader(Generic[V]):
         self._waiting.put(None)
         self._thread.join(timeout=1.0)
 
+    def _hand_over(self) -> None:
+        asked, self._asked = self._asked, []
+        self._waiting.put(asked)
+
     def _failed(self, waiting: _Waiting[V]) -> None:
         """Requests that waited at the same time saw the same failure: it counts once."""
         if waiting.began >= self._last_failure:
@@ -105,17 +115,20 @@ class StoreReader(Generic[V]):
             self._breaker.failed()
 
     def _serve(self) -> None:
-        is_open = True
-        while is_open:
-            batch = [self._waiting.get()]
+        asked = self._waiting.get()
+        while asked is not None:
+            batch = list(asked)
             while len(batch) < LONGEST_BATCH:
                 try:
-                    batch.append(self._waiting.get_nowait())
+                    asked = self._waiting.get_nowait()
                 except queue.Empty:
                     break
-            is_open = None not in batch
+                if asked is None:
+                    break
+                batch += asked
             # Who gave up is not read for: after a pause of the store nobody pays for those who went away.
-            self._answer([one for one in batch if one is not None and not one.answer.done()])
+            self._answer([one for one in batch if not one.answer.done()])
+            asked = None if asked is None else self._waiting.get()
 
     def _answer(self, batch: list[_Waiting[V]]) -> None:
         if not batch:
@@ -132,6 +145,11 @@ class StoreReader(Generic[V]):
             batch[0].loop.call_soon_threadsafe(_hand_out, batch, found, error)
         except RuntimeError:  # the loop has ended
             return
+
+
+def _give_up(waiting: _Waiting[V]) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(TimeoutError())
 
 
 def _hand_out(batch: Iterable[_Waiting[V]], found: Mapping[str, V] | None, error: ToolFailed | None) -> None:

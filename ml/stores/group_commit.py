@@ -37,6 +37,7 @@ class GroupCommitter:
         self._log, self._on_commit = log, on_commit
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
+        self._wakes_on: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
         self._commits = 0
         self._closes = threading.Event()
@@ -66,7 +67,9 @@ class GroupCommitter:
             if len(self._waiting) >= MOST_WAITING:
                 raise LogUnavailable(f"the serving log: {MOST_WAITING} requests wait for the disk already")
             self._waiting.append(_Waiting(entries, loop, answer))
-            self._changed.notify()
+            if self._wakes_on is not loop:  # once the others of this turn are here: they go in the same transaction
+                self._wakes_on = loop
+                loop.call_soon(self._wake)
         return await answer
 
     def close(self) -> None:
@@ -77,6 +80,11 @@ class GroupCommitter:
         self._closes.set()
         for thread in self._threads:
             thread.join()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._wakes_on = None
+            self._changed.notify()
 
     def _run(self) -> None:
         while True:
