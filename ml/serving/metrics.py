@@ -30,6 +30,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._of_step: dict[tuple[str, str], Counter] = {}
         own = self._registry
         self._requests = Counter(
             "shopwright_requests", "Requests answered.", ["route", "method", "status"], registry=own
@@ -80,7 +81,10 @@ class Metrics:
 
     def step(self, product: str, step: str, count: int = 1) -> None:
         """Answers given by a declared step of a product's ladder."""
-        self._steps.labels(product, step).inc(count)
+        found = self._of_step.get((product, step))
+        if found is None:
+            found = self._of_step[product, step] = self._steps.labels(product, step)
+        found.inc(count)
 
     def commit(self, seconds: float, requests: int) -> None:
         """One transaction of the log; the signature of `GroupCommitter`'s `on_commit`."""

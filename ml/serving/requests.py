@@ -1,15 +1,15 @@
 """A request as it came and the answer that it gets: little more than what ASGI hands over, for it is made each time."""
 
-import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ENCODER = msgspec.json.Encoder()
 
 
 def new_request_id() -> str:
@@ -65,7 +65,7 @@ class Answer:
     def encoded(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Its headers and its body."""
         content = self.content
-        body = content if isinstance(content, bytes) else _ENCODER.encode(content).encode()
+        body = content if isinstance(content, bytes) else _ENCODER.encode(content)
         headers = [(b"content-type", self.media_type.encode()), (b"content-length", str(len(body)).encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
         return headers, body
