@@ -210,17 +210,19 @@ class EntityView:
         return None if raw is None else _decoded(key, raw)
 
 
-_MOST_DECODED = 1024
+_WORTH_KEEPING_BYTES = 1000
+_MOST_DECODED = 512
 _DECODED: dict[str, tuple[bytes, Any]] = {}
 
 
 def _decoded(key: str, raw: bytes) -> Any:
-    """A record; orders that come close together read the same ones, as they stand. Nobody changes what is returned."""
-    known = _DECODED.get(key)
-    if known is not None and known[0] == raw:
-        return known[1]
-    if len(_DECODED) >= _MOST_DECODED:
-        _DECODED.clear()
-    record = decode(raw)
-    _DECODED[key] = (raw, record)
-    return record
+    """A record; of crowds, orders that come close together read the same ones. Nobody changes what is returned."""
+    if len(raw) < _WORTH_KEEPING_BYTES:
+        return decode(raw)
+    known = _DECODED.pop(key, None)
+    if known is None or known[0] != raw:
+        known = (raw, decode(raw))
+        if len(_DECODED) >= _MOST_DECODED:
+            del _DECODED[next(iter(_DECODED))]
+    _DECODED[key] = known  # behind those that were not asked for lately
+    return known[1]
