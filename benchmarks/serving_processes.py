@@ -21,6 +21,7 @@ SERVER_CORE, OTHER_CORE = 0, 1
 SHOPWRIGHT = Path(sys.executable).parent / "shopwright"
 _READY_SECONDS = 120.0
 _END_SECONDS = 20.0
+_CORES = sorted(os.sched_getaffinity(0))  # before anything is bound to one of them
 
 
 def free_port() -> int:
@@ -31,8 +32,7 @@ def free_port() -> int:
 
 def own_core(wanted: int) -> int:
     """The wanted core, or the only one there is."""
-    cores = sorted(os.sched_getaffinity(0))
-    return wanted if wanted in cores else cores[0]
+    return wanted if wanted in _CORES else _CORES[0]
 
 
 class Process:
