@@ -71,11 +71,19 @@ def repeats(target: Target, rate: float, seconds: float, count: int, arrivals: s
 def largest_rate(target: Target, p99_ms: float, start: float, seconds: float, count: int) -> dict[str, Any]:
     """The largest rate that is answered without a failure at a p99, held in every one of several repeats.
 
-    Rates are raised by steps until one fails, halved in between, and lowered by 7% until all repeats hold.
+    Rates are raised by steps until one fails, halved in between, and lowered by 7% until all repeats hold. What was
+    tried is told with what came of it: (requests per second, failed, p99 in milliseconds).
     """
     best, failing, rate = 0.0, None, start
+    tried: list[tuple[float, int, float]] = []
+
+    def holds(rate: float) -> bool:
+        run = target.run(rate, target.probe_seconds)
+        tried.append((round(rate, 1), run["failed"], run["latency_ms"].get("p99", float("inf"))))
+        return _holds(run, p99_ms)
+
     while rate < _LARGEST_RATE:
-        if _holds(target.run(rate, target.probe_seconds), p99_ms):
+        if holds(rate):
             best, rate = rate, rate * _STEP
         else:
             failing = rate
@@ -84,16 +92,16 @@ def largest_rate(target: Target, p99_ms: float, start: float, seconds: float, co
             rate /= 2
     for _ in range(_BISECTIONS if best and failing else 0):
         middle = (best + failing) / 2 if failing else best
-        if _holds(target.run(middle, target.probe_seconds), p99_ms):
+        if holds(middle):
             best = middle
         else:
             failing = middle
     for _ in range(_LOWERINGS if best else 0):
         found = repeats(target, round(best, 1), seconds, count)
         if all(_holds(run, p99_ms) for run in found["runs"]):
-            return {"p99_limit_ms": p99_ms, "requests_per_second": round(best, 1), **found}
+            return {"p99_limit_ms": p99_ms, "requests_per_second": round(best, 1), "tried": tried, **found}
         best *= 0.93
-    return {"p99_limit_ms": p99_ms, "requests_per_second": 0.0, "why": "no rate held in all repeats"}
+    return {"p99_limit_ms": p99_ms, "requests_per_second": 0.0, "why": "no rate held in all repeats", "tried": tried}
 
 
 def _holds(run: dict[str, Any], p99_ms: float) -> bool:
