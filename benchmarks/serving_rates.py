@@ -10,7 +10,7 @@ from serving_load import Plan
 from serving_processes import OTHER_CORE, Process, finish_load, own_core, start_load
 
 WARM_SECONDS = 3.0
-_STEP, _BISECTIONS, _LOWERINGS = 1.35, 2, 5
+_STEP, _BISECTIONS, _LOWERINGS = 1.35, 2, 12
 _LARGEST_RATE = 20_000.0
 
 
@@ -71,7 +71,7 @@ def repeats(target: Target, rate: float, seconds: float, count: int, arrivals: s
 def largest_rate(target: Target, p99_ms: float, start: float, seconds: float, count: int) -> dict[str, Any]:
     """The largest rate that is answered without a failure at a p99, held in every one of several repeats.
 
-    Rates are raised by steps until one fails, halved in between, and lowered by 7% until all repeats hold. What was
+    Rates are raised by steps until one fails, halved in between, and lowered by 10% until all repeats hold. What was
     tried is told with what came of it: (requests per second, failed, p99 in milliseconds).
     """
     best, failing, rate = 0.0, None, start
@@ -100,7 +100,7 @@ def largest_rate(target: Target, p99_ms: float, start: float, seconds: float, co
         found = repeats(target, round(best, 1), seconds, count)
         if all(_holds(run, p99_ms) for run in found["runs"]):
             return {"p99_limit_ms": p99_ms, "requests_per_second": round(best, 1), "tried": tried, **found}
-        best *= 0.93
+        best *= 0.9
     return {"p99_limit_ms": p99_ms, "requests_per_second": 0.0, "why": "no rate held in all repeats", "tried": tried}
 
 
