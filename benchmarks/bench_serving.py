@@ -83,6 +83,7 @@ def main() -> int:
     print("building the shop" if not arguments.reuse else "opening the shop", flush=True)
     built = build(shop, arguments.reuse)
     take_environment(shop)
+    machine = describe_run()  # before this process is bound to one core
     os.sched_setaffinity(0, {own_core(OTHER_CORE)})
     redis, redis_port = start_redis(shop.folder / "logs")
     with redis:
@@ -95,7 +96,7 @@ def main() -> int:
             reads=500 if arguments.quick else 3000,
             rate_share=0.1 if arguments.quick else 1.0,
         )
-        bench.result = {**describe_run(), **_described(bench, arguments.quick, built)}
+        bench.result = {**machine, **_described(bench, arguments.quick, built)}
         steps: dict[str, Callable[[Bench], None]] = {
             "sqlite": _measure_sqlite,
             "redis": _measure_redis,
