@@ -84,9 +84,10 @@ def _candidate_rows() -> Any:
 
 def _order_rows() -> tuple[Any, dict[str, str | None]]:
     """Orders with the model's inputs, and which entity each input is kept by; None for what the request tells."""
-    from ml.cli.fraud.inputs import as_scorer, read_orders
+    from ml.cli.fraud.inputs import read_orders
     from ml.fraud.feature_names import named
     from ml.fraud.features import ORDER_FEATURES, with_derived
+    from ml.serving.fraud_parts import scorer_of
     from ml.settings import get_settings
     from ml.stores import registry
     from ml.stores.warehouse import open_marts
@@ -95,7 +96,7 @@ def _order_rows() -> tuple[Any, dict[str, str | None]]:
     marts = open_marts(settings)
     bundle = registry.load_champion(settings, "fraud")
     assert bundle is not None
-    scorer = as_scorer(bundle)
+    scorer = scorer_of(bundle)
     orders = with_derived(read_orders(marts.connect(), marts.target_day, marts.target_day).tail(ORDERS))
     inputs: dict[str, str | None] = {}
     for name in scorer.features:

@@ -16,7 +16,6 @@ from ml.cli.fraud.inputs import (
     NO_PAYMENTS,
     PAYMENTS_MART,
     PRODUCT,
-    as_scorer,
     configuration,
     has_payments,
     read_orders,
@@ -27,6 +26,7 @@ from ml.fraud.config import FraudConfig
 from ml.fraud.features import with_derived
 from ml.fraud.labels import DelayCurve, estimate_delay, known_labels
 from ml.outcomes import DataFailed
+from ml.serving.fraud_parts import scorer_of
 from ml.settings import Settings
 from ml.stores import registry
 from ml.stores.warehouse import Marts, open_marts
@@ -164,7 +164,7 @@ def _scored(
         waiting = ~is_recorded & is_unseen & (reason == "")
         reason = np.where((reason == "") & ~is_recorded & ~is_unseen, "the champion has learnt from them", reason)
         if waiting.any():
-            probabilities[waiting] = as_scorer(bundle).probabilities(with_derived(orders[waiting]))
+            probabilities[waiting] = scorer_of(bundle).probabilities(with_derived(orders[waiting]))
             scored_now = int(waiting.sum())
     kept = reason == ""
     if not kept.any():

@@ -16,7 +16,6 @@ from ml.cli.fraud.fallback import NOT_TRIED, FallbackTrial, try_fallback
 from ml.cli.fraud.inputs import (
     PAYMENTS_MART,
     PRODUCT,
-    as_scorer,
     configuration,
     origin,
     used_columns,
@@ -44,6 +43,7 @@ from ml.fraud.protocols import BIAS, FraudScorer
 from ml.fraud.score import FraudModel
 from ml.fraud.train import fit
 from ml.outcomes import DataFailed
+from ml.serving.fraud_parts import scorer_of
 from ml.settings import Settings, get_settings
 from ml.stores import mlflow_tracking, registry
 from ml.stores.bundles import REFERENCE, ModelBundle, save_bundle
@@ -168,7 +168,7 @@ def _comparable(marts: Marts, champion: ModelBundle | None) -> FraudScorer | Non
     if changed_features(champion, used_fingerprints(marts, champion.manifest["features"])):
         return None
     try:
-        return as_scorer(champion)
+        return scorer_of(champion)
     except DataFailed:
         return None
 

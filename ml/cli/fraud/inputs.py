@@ -10,12 +10,7 @@ import pandas as pd
 from ml.fraud.config import FraudConfig
 from ml.fraud.declaration import declaration
 from ml.fraud.derived import derived_from
-from ml.fraud.features import ORDER_FEATURES
-from ml.fraud.protocols import FraudScorer
-from ml.fraud.score import from_files
-from ml.outcomes import DataFailed
 from ml.settings import Settings
-from ml.stores.bundles import ModelBundle
 from ml.stores.operations import Operations, incidents
 from ml.stores.shown import PUBLISHED
 from ml.stores.versions import VersionStore
@@ -108,20 +103,6 @@ def used_fingerprints(marts: Marts, features: Collection[str]) -> dict[str, str]
     lineage = marts.version.lineage
     known: dict[str, str] = {**lineage["fingerprints"], **lineage.get("column_fingerprints", {})}
     return {name: known.get(name, known[FEATURE_MART]) for name in used_columns(features)}
-
-
-def as_scorer(bundle: ModelBundle) -> FraudScorer:
-    """A model bundle as a scorer.
-
-    Raises:
-        DataFailed: It is damaged, or was trained on inputs that this code does not compute.
-    """
-    scorer = from_files(bundle.contents)
-    derived = {one.name for one in derived_from(declaration())}
-    computed = {*ORDER_FEATURES, *declaration().counted_features(), *derived}
-    if not computed.issuperset(scorer.features):
-        raise DataFailed(f"{bundle.version} was trained on other features than this code computes; retrain")
-    return scorer
 
 
 def labels_are_suspect(operations: Operations) -> bool:

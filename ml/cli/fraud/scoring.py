@@ -16,7 +16,6 @@ from ml.cli.feature_changes import refuse_changed_features
 from ml.cli.fraud.inputs import (
     NO_PAYMENTS,
     PRODUCT,
-    as_scorer,
     configuration,
     has_payments,
     origin,
@@ -33,6 +32,7 @@ from ml.fraud.policy import Policy
 from ml.fraud.protocols import FraudScorer
 from ml.fraud.reasons import reason_codes
 from ml.outcomes import DataFailed
+from ml.serving.fraud_parts import scorer_of
 from ml.settings import Settings, get_settings
 from ml.stores import decision_log, registry, reviews
 from ml.stores.bundles import ModelBundle
@@ -68,7 +68,7 @@ def score_orders(partition: date) -> dict[str, Any]:
     if bundle is not None:
         now = used_fingerprints(marts, bundle.manifest["features"])
         refuse_changed_features(settings, bundle, now, partition, "Orders wait for their decision.")
-        scorer = as_scorer(bundle)
+        scorer = scorer_of(bundle)
     first = partition - timedelta(days=WINDOW_DAYS - 1)
     if bundle is None:
         # What was over when the shop came here is for a model to learn from, not for a stand-in to decide.
