@@ -41,7 +41,9 @@ EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIMESTAMP = "an ISO 8601 timestamp with its offset from UTC"
-_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff"
+"""No posted text holds them, as a class of a regular expression: controls, line separators and the byte order mark."""
+_NOT_TEXT = re.compile(rf"[{UNPRINTABLE}\ud800-\udfff]")  # and lone surrogates, which UTF-8 cannot write
 
 
 class EventRefused(DataFailed):
@@ -114,12 +116,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def posted_text(place: str, value: object, unwanted: re.Pattern[str] = _NOT_TEXT) -> str:
-    """A posted value as text of at most `LONGEST_TEXT` characters.
+def posted_text(place: str, value: object) -> str:
+    """A posted value as text of at most `LONGEST_TEXT` printable characters.
 
     Args:
         place: The field, as a refusal names it.
-        unwanted: Characters that are not taken.
 
     Raises:
         EventRefused: It is missing or anything else.
@@ -127,7 +128,7 @@ def posted_text(place: str, value: object, unwanted: re.Pattern[str] = _NOT_TEXT
     _refuse_missing(place, value)
     if not isinstance(value, str):
         raise EventRefused(place, "wrong_type", "text")
-    if not 1 <= len(value) <= LONGEST_TEXT or unwanted.search(value):
+    if not 1 <= len(value) <= LONGEST_TEXT or _NOT_TEXT.search(value):
         raise EventRefused(place, "not_allowed", f"1 to {LONGEST_TEXT} printable characters")
     return value
 

@@ -1,7 +1,6 @@
 """Fields of a posted JSON object, read strictly: what breaks a rule is told by place and rule, never a value."""
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 from ml.fraud.events import LARGEST_AMOUNT_CENTS, EventRefused, posted_moment, posted_text
 
 LARGEST_QUANTITY = 1e9
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 
 
 class Fields:
@@ -31,7 +29,7 @@ class Fields:
             raise EventRefused(self._place, "unknown_field", f"only {', '.join(sorted(known))}")
 
     def text(self, field: str, allowed: tuple[str, ...] = ()) -> str:
-        value = posted_text(self._path(field), self._raw.get(field), _NOT_PRINTABLE)
+        value = posted_text(self._path(field), self._raw.get(field))
         if allowed and value not in allowed:
             raise self.refusal(field, "not_allowed", ", ".join(allowed))
         return value

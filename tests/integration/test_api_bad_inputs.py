@@ -81,6 +81,8 @@ BODIES = [
     (with_field(b'"channel": "\xed\xa0\x80"'), 400, "bad_json"),
     (with_field(b'"channel": "\\ud800"'), 422, "invalid"),
     (with_field(b'"channel": "a\\u0000b"'), 422, "invalid"),
+    (with_field(b'"channel": "a\\u0085b"'), 422, "invalid"),
+    (with_field(b'"channel": "\xef\xbb\xbfa"'), 422, "invalid"),
     (with_field(b'"channel": "a\x00b"'), 400, "bad_json"),
     (with_field(b'"channel": ""'), 422, "invalid"),
     (with_field(b'"channel": "' + b"x" * 10_000 + b'"'), 422, "invalid"),

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+from ml.fraud.events import UNPRINTABLE
+
+PRINTABLE = rf"^[^{UNPRINTABLE}]+$"
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 Moment = Annotated[

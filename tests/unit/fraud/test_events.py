@@ -83,6 +83,7 @@ def test_a_payment_has_the_columns_of_the_contract_and_the_orders_customer():
         ("payment_id", "x" * 201, "not_allowed"),
         ("payment_id", "a\x00b", "not_allowed"),
         ("payment_id", "\ud800", "not_allowed"),
+        *(("device_hash", f"d{sign}1", "not_allowed") for sign in "\x1f\x7f\x80\x85\x9f\u2028\u2029\ufeff"),
         ("payment_id", 12, "wrong_type"),
         ("customer_id", ["c1"], "wrong_type"),
         ("amount_cents", -1, "negative"),

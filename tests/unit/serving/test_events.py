@@ -135,6 +135,8 @@ def of_line(**changed: Any) -> dict[str, Any]:
         (ORDER | {"order_id": "a\x00b"}, "order_id", "not_allowed"),
         (ORDER | {"order_id": "\ud800"}, "order_id", "not_allowed"),
         (ORDER | {"order_id": "\ufeffo1"}, "order_id", "not_allowed"),
+        (PAYMENT | {"order_id": "\ufeffo1"}, "order_id", "not_allowed"),
+        (LABEL | {"order_id": "\ufeffo1"}, "order_id", "not_allowed"),
         (ORDER | {"order_id": 7}, "order_id", "wrong_type"),
         (ORDER | {"order_id": None}, "order_id", "missing"),
         (ORDER | {"customer_id": 7}, "customer_id", "wrong_type"),
