@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from ml.fraud.policy import (
     Segment,
     StandIn,
 )
-from ml.fraud.strict_yaml import Entry, read_strictly
+from ml.strict_yaml import Entry, FileRefused, read_strictly
 
 DEFAULT_POLICY = Path(__file__).with_name("default_policy.yml")
 
+MAX_BYTES = 65_536
 MAX_RULES = 100
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _MOST_CENTS = 1_000_000_000.0
@@ -46,7 +48,7 @@ class _Number:
         kind = "a whole number" if self.whole else "a number"
         start = "above" if self.above else "from"
         allowed = f"expected {kind} {start} {self.low:,g} to {self.high:,g}"
-        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, Decimal)):
             raise entry.refuse(allowed)
         if not self.low <= value <= self.high or (self.above and value == self.low):
             raise entry.refuse(allowed)
@@ -94,12 +96,14 @@ def read_policy(text: str, name: str) -> Policy:
     """The policy of a file.
 
     Args:
-        text: The file's content.
+        text: The file's content, at most `MAX_BYTES` in UTF-8.
         name: What the file is called in errors.
 
     Raises:
         FileRefused: A key is unknown, missing or given twice, or a value is not allowed.
     """
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise FileRefused(name, 1, "", f"expected at most {MAX_BYTES} bytes")
     root = read_strictly(text, name)
     _check_keys(root, _SECTIONS, required=("name", "costs"))
     sections: dict[str, Entry] = root.value
