@@ -54,8 +54,3 @@ def publish_pointer_first(
     store._point_at(version.id, manifest, ())
     write_durably(store.root / "versions" / f"{version.id}.json", manifest)
     return version
-
-
-def open_unhashed(store: VersionStore, part: Part) -> Path:
-    """For `VersionStore.open_part`: engines read whatever bytes there are."""
-    return store.path_of(part)

@@ -13,20 +13,10 @@ from ml.fraud.decide import decide
 from ml.fraud.expression_values import Floats
 from ml.fraud.policy import Policy
 from ml.fraud.policy_file import read_policy
-from ml.serving.fraud_parts import active_policy, lists_in_force
+from ml.serving.fraud_parts import lists_in_force
 from ml.settings import get_settings
 from ml.stores import policies
 from ml.stores.operations import Operations, incidents
-
-__all__ = [
-    "active_policy",
-    "decide_orders",
-    "lists_in_force",
-    "record_hits",
-    "shadow_policies",
-    "shop_days",
-    "tell_of_capped_rules",
-]
 
 _BREAKER = "circuit_breaker"
 

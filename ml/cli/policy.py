@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from ml.cli.person import acting_person
-from ml.cli.policies_in_force import active_policy
 from ml.cli.tables import print_table
 from ml.fraud.policy import ACTIONS, Policy
 from ml.fraud.policy_file import DEFAULT_POLICY, read_policy
 from ml.outcomes import DataFailed
+from ml.serving.fraud_parts import active_policy
 from ml.settings import get_settings
 from ml.stores import policies
 from ml.stores.operations import Operations

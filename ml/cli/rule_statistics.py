@@ -8,7 +8,7 @@ import pandas as pd
 
 from ml.cli.fraud.inputs import PAYMENTS_MART, configuration
 from ml.cli.past_orders import outcomes, read_known
-from ml.cli.policies_in_force import active_policy
+from ml.serving.fraud_parts import active_policy
 from ml.settings import Settings
 from ml.stores import policies
 from ml.stores.operations import Operations

@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from ml.cli.person import acting_person
-from ml.cli.policies_in_force import active_policy
 from ml.cli.tables import print_table
 from ml.fraud.fields import known_fields
 from ml.fraud.lists import ListName, listable_entities, mask
 from ml.outcomes import DataFailed
+from ml.serving.fraud_parts import active_policy
 from ml.settings import Settings, get_settings
 from ml.stores import policies
 from ml.stores.operations import Operations

@@ -5,7 +5,7 @@ a ranker scores the rows again and refuses it when they differ.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ TOLERANCE = 1e-6
 _MODEL = "model.json"
 
 
-def golden_rows(booster: xgb.Booster, inputs: npt.NDArray[np.float32], features: Sequence[str] = FEATURES) -> bytes:
+def golden_rows(booster: xgb.Booster, inputs: npt.NDArray[np.float32]) -> bytes:
     """Contents of `golden.json`: rows spread evenly over those given, with their scores.
 
     Args:
@@ -30,7 +30,7 @@ def golden_rows(booster: xgb.Booster, inputs: npt.NDArray[np.float32], features:
     chosen = inputs[places]
     scores = booster.inplace_predict(chosen)
     rows = [[None if np.isnan(value) else float(value) for value in row] for row in chosen]
-    content = {"features": list(features), "rows": rows, "scores": [float(score) for score in scores]}
+    content = {"features": booster.feature_names, "rows": rows, "scores": [float(score) for score in scores]}
     return json.dumps(content, allow_nan=False).encode()
 
 

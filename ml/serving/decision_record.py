@@ -18,6 +18,7 @@ import numpy as np
 
 from ml.fraud.engine import STANDIN_STEP, DayUse, Decided
 from ml.fraud.events import PAYMENT, Attempt, parse_attempt
+from ml.outcomes import DataFailed
 from ml.serving.column_lists import ColumnLists
 from ml.serving.fraud_parts import FraudParts
 
@@ -133,12 +134,19 @@ def body_of(
 
 
 def read_body(body: str, columns: ColumnLists) -> KeptDecision:
-    """A decision as it was kept."""
-    kept = json.loads(body)
-    explained, basis = kept["explained"], kept["basis"]
-    explained["contributions"] = columns.spread(*explained["contributions"])
-    basis["row"] = columns.named(*basis["row"])
-    return KeptDecision(kept["answer"], kept["attempt"], explained, basis)
+    """A decision as it was kept.
+
+    Raises:
+        DataFailed: It is not such a body, or its names are gone.
+    """
+    try:
+        kept = json.loads(body)
+        explained, basis = kept["explained"], kept["basis"]
+        explained["contributions"] = columns.spread(*explained["contributions"])
+        basis["row"] = columns.named(*basis["row"])
+        return KeptDecision(kept["answer"], kept["attempt"], explained, basis)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataFailed(f"a kept decision cannot be read: {type(error).__name__}") from error
 
 
 def attempt_fields(attempt: Attempt) -> dict[str, Any]:

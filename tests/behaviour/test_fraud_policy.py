@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from ml.cli.policies_in_force import active_policy, decide_orders, lists_in_force, record_hits, shadow_policies
+from ml.cli.policies_in_force import decide_orders, record_hits, shadow_policies
 from ml.cli.policy import policy as policy_command
 from ml.cli.rules import rules as rules_command
 from ml.fraud.baselines import fit_rates
@@ -17,6 +17,7 @@ from ml.fraud.config import FraudConfig
 from ml.fraud.features import with_derived
 from ml.fraud.policy import FairnessSwitch
 from ml.outcomes import DataFailed
+from ml.serving.fraud_parts import active_policy, lists_in_force
 from ml.settings import SettingsError
 from ml.stores import decision_log, registry
 from ml.stores.bundles import save_bundle

@@ -23,7 +23,6 @@ from ml.cli.fraud.inputs import (
 )
 from ml.cli.fraud.record import record_training
 from ml.cli.fraud.training import REFERENCE_ROWS, TRAINING_ROWS
-from ml.cli.policies_in_force import active_policy
 from ml.cli.promotion import finite, store_challenge, stored_challenge
 from ml.cli.training_sets import find_training_set, require_passed_gate, training_store
 from ml.evaluation.classification_promotion import Contender, PromotionConfig, measure_challenge
@@ -43,7 +42,7 @@ from ml.fraud.protocols import BIAS, FraudScorer
 from ml.fraud.score import FraudModel
 from ml.fraud.train import fit
 from ml.outcomes import DataFailed
-from ml.serving.fraud_parts import scorer_of
+from ml.serving.fraud_parts import active_policy, scorer_of
 from ml.settings import Settings, get_settings
 from ml.stores import mlflow_tracking, registry
 from ml.stores.bundles import REFERENCE, ModelBundle, save_bundle

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.cli.fraud.inputs import DECISIONS_MART, LABELS_MART, PAYMENTS_MART, PRODUCT, configuration
-from ml.cli.policies_in_force import active_policy
 from ml.cli.tables import print_table
 from ml.fairness.groups import order_groups
 from ml.fairness.mitigation import (
@@ -26,6 +25,7 @@ from ml.fraud.labels import estimate_delay, known_labels
 from ml.fraud.policy import Policy, expected_costs
 from ml.fraud.train import fit
 from ml.outcomes import DataFailed
+from ml.serving.fraud_parts import active_policy
 from ml.settings import Settings, get_settings
 from ml.stores.operations import Operations
 from ml.stores.warehouse import Marts, open_marts

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ml.cli.fraud.marks import Mark, read_mark, save_mark
-from ml.fraud.events import LABEL, PAYMENT
+from ml.fraud.events import LABEL, PAYMENT, TEXT_COLUMNS
 from ml.outcomes import DataFailed
 from ml.serving.events import posted_entry
 from ml.settings import Settings, get_settings
@@ -29,14 +29,13 @@ _FETCHED = 500
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 # Mart -> how a row of it is posted. An order's first attempt stands for its payment: the mart keeps no others.
 _EVENTS = {
-    PAYMENT: """
-        select order_id as payment_id, order_id, customer_id, attempted_at, instrument_hash, device_hash, ip_hash,
-            ip_country, shipping_address_hash, billing_address_hash, email_domain, account_created_at, channel,
-            terminal_id, amount_cents, currency, first_outcome as outcome
+    PAYMENT: f"""
+        select order_id as payment_id, order_id, attempted_at, {", ".join(TEXT_COLUMNS)}, account_created_at,
+            amount_cents, currency, first_outcome as outcome
         from fct_order_payments
         where ($start is null or attempted_at >= $start) and ($before is null or attempted_at < $before)
         order by attempted_at, order_id
-    """,
+    """,  # noqa: S608 - names of our own columns
     LABEL: """
         select label_id, order_id, is_fraud, known_at, label_source from fct_fraud_labels
         where ($start is null or known_at >= $start) and ($before is null or known_at < $before)

@@ -10,6 +10,7 @@ import pandas as pd
 from ml.fraud.config import FraudConfig
 from ml.fraud.declaration import declaration
 from ml.fraud.derived import derived_from
+from ml.fraud.events import TEXT_COLUMNS
 from ml.settings import Settings
 from ml.stores.operations import Operations, incidents
 from ml.stores.shown import PUBLISHED
@@ -21,17 +22,10 @@ FEATURE_MART, PAYMENTS_MART = "feat_order_risk", "fct_order_payments"
 LABELS_MART, DECISIONS_MART = "fct_fraud_labels", "fct_fraud_decisions"
 NO_PAYMENTS = "the shop has no payments"
 
+# The features have the channel already.
 _ENTITY_COLUMNS = (
-    "customer_id",
-    "instrument_hash",
-    "device_hash",
-    "ip_hash",
-    "ip_country",
-    "shipping_address_hash",
-    "billing_address_hash",
-    "email_domain",
+    *(column for column in TEXT_COLUMNS if column != "channel"),
     "account_created_at",
-    "terminal_id",
     "currency",
     "is_approved",
     "first_outcome",

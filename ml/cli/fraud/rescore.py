@@ -64,7 +64,7 @@ class Rescorer:
         for logged in waiting:
             try:
                 kept = read_body(logged.body, self._columns)
-            except (ValueError, KeyError, TypeError, DataFailed):  # the settler tells of it
+            except DataFailed:  # the settler tells of it
                 continue
             if kept.answer["step"] == MODEL_STEP:
                 continue

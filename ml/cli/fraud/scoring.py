@@ -23,7 +23,7 @@ from ml.cli.fraud.inputs import (
     scores_store,
     used_fingerprints,
 )
-from ml.cli.policies_in_force import active_policy, decide_orders, record_hits, shadow_policies
+from ml.cli.policies_in_force import decide_orders, record_hits, shadow_policies
 from ml.cli.training_sets import as_arrow, publish_over_current
 from ml.fraud.config import FraudConfig
 from ml.fraud.features import with_derived
@@ -32,7 +32,7 @@ from ml.fraud.policy import Policy
 from ml.fraud.protocols import FraudScorer
 from ml.fraud.reasons import reason_codes
 from ml.outcomes import DataFailed
-from ml.serving.fraud_parts import scorer_of
+from ml.serving.fraud_parts import active_policy, scorer_of
 from ml.settings import Settings, get_settings
 from ml.stores import decision_log, registry, reviews
 from ml.stores.bundles import ModelBundle

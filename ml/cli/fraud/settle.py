@@ -13,11 +13,12 @@ import pandas as pd
 
 from ml.cli.fraud.marks import Mark, read_mark, save_mark
 from ml.cli.fraud.standin_watch import StandinWatch
-from ml.cli.policies_in_force import active_policy, tell_of_capped_rules
+from ml.cli.policies_in_force import tell_of_capped_rules
 from ml.fraud.rules import HIT_COLUMNS
 from ml.outcomes import DataFailed
 from ml.serving.column_lists import ColumnLists
 from ml.serving.decision_record import KeptDecision, read_body
+from ml.serving.fraud_parts import active_policy
 from ml.settings import Settings
 from ml.stores import decision_log, policies, reviews
 from ml.stores.operations import Operations
@@ -68,8 +69,8 @@ class Settler:
         for logged in waiting:
             try:
                 read.append((logged, read_body(logged.body, self._columns)))
-            except (ValueError, KeyError, TypeError, DataFailed) as error:
-                unreadable[logged.position] = f"decision: {type(error).__name__}"
+            except DataFailed as error:
+                unreadable[logged.position] = str(error)
         if unreadable:
             self._log.set_aside(unreadable)
             click.echo(f"{len(unreadable)} decisions of the log cannot be read and are set aside", err=True)

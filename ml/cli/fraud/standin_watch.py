@@ -6,9 +6,9 @@ from typing import Any
 
 from ml.alerts.incidents import close_incident, open_incident
 from ml.cli.fraud.inputs import PRODUCT
-from ml.cli.policies_in_force import active_policy
 from ml.fraud.engine import MODEL_STEP
 from ml.serving.decision_record import KeptDecision
+from ml.serving.fraud_parts import active_policy
 from ml.settings import Settings
 from ml.stores import registry
 from ml.stores.operations import Operations, incidents

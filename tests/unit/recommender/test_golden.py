@@ -44,7 +44,7 @@ def test_another_order_of_columns_is_refused() -> None:
     model = _trained(1, swapped)
     with pytest.raises(DataFailed, match=r"model\.json: the features or their order"):
         check_golden(_files() | {"model.json": bytes(model.save_raw("json"))})
-    golden = golden_rows(model, _inputs(1), swapped)
+    golden = golden_rows(model, _inputs(1))
     with pytest.raises(DataFailed, match=r"golden\.json: the features or their order"):
         check_golden(_files() | {GOLDEN: golden})
 
