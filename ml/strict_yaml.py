@@ -84,7 +84,8 @@ def _check_events(text: str, name: str) -> None:
         if depth > MAX_DEPTH:
             problem = f"nested deeper than {MAX_DEPTH}"
         if problem is not None:
-            raise FileRefused(name, event.start_mark.line + 1, "", problem)
+            mark = event.start_mark
+            raise FileRefused(name, mark.line + 1 if mark else 1, "", problem)
 
 
 def _refused(event: yaml.Event) -> str | None:
