@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml.outcomes import EXIT_DATA_FAILED, EXIT_OK, EXIT_TOOL_FAILED, DataFailed, ToolFailed
+from ml.serving.lean_imports import leave_out_sklearn
 from ml.settings import Settings, get_settings
 
 CHECK_SECONDS = 120.0
@@ -85,6 +86,7 @@ def check_version(settings: Settings, product: str, version: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Exit code as everywhere: 0 done, 3 the data failed, 4 a tool failed; the reason is printed."""
     product, version, *place = arguments
+    leave_out_sklearn()
     # Only the shop's folder matters here; the rest of the settings may hold secrets that a child need not know.
     settings = Settings.model_construct(shop_id=place[0], state_dir=Path(place[1])) if place else get_settings()
     try:

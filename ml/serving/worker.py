@@ -16,6 +16,7 @@ import uvicorn
 
 from ml.outcomes import EXIT_OK, EXIT_TOOL_FAILED, EXIT_USAGE
 from ml.serving.http_protocol import LimitedProtocol
+from ml.serving.lean_imports import leave_out_sklearn
 from ml.serving.request_log import RequestLog
 from ml.serving.supervisor import HOST, shared_socket
 from ml.settings import SettingsError, get_settings
@@ -34,9 +35,7 @@ def serve(port: int, host: str = HOST) -> int:
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # XGBoost imports scikit-learn wherever it is installed, and predicts without: a third of the time in which
-    # a process comes up, and tens of megabytes in each.
-    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
+    leave_out_sklearn()
     from ml.serving.app import create_app
 
     try:

@@ -105,6 +105,19 @@ def test_a_baseline_has_no_rows_to_repeat(settings):
     check_in_child(settings, "recommender", save_bundle(settings, "recommender", manifest, {}).version)
 
 
+def test_the_check_leaves_out_what_takes_half_of_its_time(settings):
+    """Nothing is served by a new process until its check has ended."""
+    version = _bundle(settings, _model()).version
+    place = [settings.shop_id, str(settings.shop_dir.parent)]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ml.serving.golden_check", "fraud", version, *place],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "xgboost.core" in done.stderr and "sklearn.base" not in done.stderr
+
+
 def test_a_model_of_the_other_product_is_refused(settings):
     bundle = _bundle(settings, _model(), product="recommender")
     folder = settings.shop_dir / "models" / "fraud"
