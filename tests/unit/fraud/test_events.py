@@ -54,6 +54,12 @@ def test_a_payment_is_read_with_its_moment_in_microseconds():
     assert event.values["device_hash"] is None  # absent is null
 
 
+def test_a_moment_too_late_is_refused_with_the_latest_that_is_taken():
+    """The clock of a shop that replays its past is not the caller's."""
+    with pytest.raises(EventRefused, match="from 1990 until 2024-03-10T12:05:00Z"):
+        read(PAYMENT, attempted_at="2026-11-22T12:00:00Z")
+
+
 def test_a_label_is_read():
     event = read(LABEL)
     known_at = int(datetime(2024, 3, 10, 11, tzinfo=UTC).timestamp()) * 1_000_000
