@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def _samples(mb_per_minute, minutes=6):
         ({"worker": {1: _samples(0.5)}, "follower": {2: _samples(0.0)}}, "passed"),
         ({"worker": {1: _samples(0.5), 3: _samples(1.5)}, "follower": {2: _samples(0.0)}}, "failed"),
         ({"worker": {1: _samples(1.5)}, "follower": {}}, "failed"),
-        ({"worker": {1: _samples(9.0, minutes=3)}, "follower": {2: _samples(0.0)}}, "unknown"),
+        ({"worker": {1: _samples(9.0, minutes=4)}, "follower": {2: _samples(0.0)}}, "unknown"),
         ({"worker": {1: _samples(0.5)}, "follower": {}}, "unknown"),
         ({}, "unknown"),
     ],
@@ -154,7 +155,38 @@ def test_memory_that_grows_or_could_not_be_judged_does_not_pass(verdict, memory,
 
 
 def test_the_slope_is_in_mb_a_minute(verdict):
-    assert verdict.judge_memory({"worker": {1: _samples(0.75)}})[1] == {"worker": [0.75]}
+    assert verdict.judge_memory({"worker": {1: _samples(0.75)}})[1] == {"worker": [pytest.approx(0.75)]}
+
+
+MINUTES = 8
+LEAK = 1.5  # MB a minute
+SHAPES = {
+    "a step of 60 MB": (lambda at: 60.0 * (at > 300), "passed"),
+    "a step late": (lambda at: 60.0 * (at > 440), "passed"),
+    "a saw-tooth of 15 s": (lambda at: 40.0 * (at % 15) / 15, "passed"),
+    "a fall": (lambda at: -60.0 * (at > 300), "passed"),
+    "a leak": (lambda at: LEAK * at / 60, "failed"),
+    "a leak that the system gives whole MB": (lambda at: LEAK * at // 60, "failed"),
+    "a leak beside a step": (lambda at: LEAK * at / 60 + 60.0 * (at > 300), "failed"),
+    "a leak beside a fall": (lambda at: LEAK * at / 60 - 60.0 * (at > 300), "failed"),
+    "a leak below a saw-tooth": (lambda at: LEAK * at / 60 + 40.0 * (at % 15) / 15, "failed"),
+    "two steps": (lambda at: 10.0 * (at > 240) + 10.0 * (at > 360), "failed"),
+    "a step at each of four events": (lambda at: 5.0 * (at // 100), "failed"),
+}
+
+
+@pytest.mark.parametrize(("shape", "expected"), SHAPES.values(), ids=SHAPES)
+def test_what_goes_on_is_told_from_what_happens_once(verdict, shape, expected):
+    noise = random.Random(1)  # noqa: S311 - no secret
+    samples = [(at, 300.0 + shape(at) + noise.gauss(0.0, 0.3)) for at in range(0, MINUTES * 60, 5)]
+    assert verdict.judge_memory({"worker": {1: samples}})[0].verdict == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_leak_of_little_more_than_the_limit_fails_whatever_the_noise(verdict, seed):
+    noise = random.Random(seed)  # noqa: S311 - no secret
+    samples = [(at, 300.0 + 1.15 * at / 60 + noise.gauss(0.0, 0.3)) for at in range(0, MINUTES * 60, 5)]
+    assert verdict.judge_memory({"worker": {1: samples}})[0].verdict == "failed"
 
 
 def test_the_worst_point_decides(verdict):
