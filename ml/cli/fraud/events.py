@@ -37,8 +37,9 @@ from ml.stores.state_store import Position, StateConflict, StateStore, StateUnav
 
 POST_BATCH = 500
 APPLY_BATCH = 500
-CATCH_UP_BATCH = 8000
-"""While nobody can read the state yet: what many orders share (a country, the shop) is written once for all of them."""
+CATCH_UP_BATCH = 2000
+"""While nobody can read the state yet: what many orders share (a country, the shop) is written once for all of them.
+Batches of 8000 took a tenth less time and left the process 100 MB larger instead of 50 (2026-11-22)."""
 _IDLE_SECONDS = 0.2
 _UNAVAILABLE_SECONDS = 1.0
 _REFUSALS_SHOWN = 20
