@@ -31,6 +31,9 @@ class GroupCommitter:
 
     Args:
         on_commit: Told of each transaction: its seconds and its number of requests.
+
+    Attributes:
+        is_failing: The newest transaction failed because the log could not be written.
     """
 
     def __init__(self, log: ServingLog, on_commit: Callable[[float, int], None] | None = None) -> None:
@@ -39,6 +42,7 @@ class GroupCommitter:
         self._changed = threading.Condition()
         self._wakes_on: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
+        self.is_failing = False
         self._commits = 0
         self._closes = threading.Event()
         self._threads = [
@@ -108,6 +112,7 @@ class GroupCommitter:
             answers = [error] * len(group)
         except Exception as error:  # noqa: BLE001 - whatever one request's entries are, the others are taken in
             answers = [error] if len(group) == 1 else [self._commit_alone(waiting) for waiting in group]
+        self.is_failing = any(isinstance(answer, LogUnavailable) for answer in answers)
         self._commits += 1
         if self._on_commit is not None:
             self._on_commit(time.perf_counter() - started, len(group))

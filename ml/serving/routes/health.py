@@ -16,7 +16,8 @@ async def _healthz(_call: Call) -> Answer:
 async def _readyz(call: Call) -> Answer:
     """Open to everybody, so it tells coarse words only: no version, no reason, no path."""
     services = call.services
-    conditions = {"log": "ok"}
+    # Only the next request tells whether it can be written again, so requests go on being taken (status 200).
+    conditions = {"log": "not_writable" if services.committer.is_failing else "ok"}
     try:
         await asyncio.to_thread(services.log.end)
     except ToolFailed:
@@ -30,7 +31,7 @@ async def _readyz(call: Call) -> Answer:
         ("recommender", services.recommendations.condition()),
     ):
         conditions[f"{name}_store"] = str(condition.get("breaker") or condition.get("store") or "unknown")
-    if conditions["log"] != "ok":
+    if conditions["log"] == "unavailable":
         return Answer({"status": "unavailable", "conditions": conditions}, status=503)
     is_whole = all(word in ("ok", "loaded", "closed") for word in conditions.values())
     return Answer({"status": "ready" if is_whole else "degraded", "conditions": conditions})

@@ -107,8 +107,10 @@ def test_who_waits_is_told_that_the_log_is_unavailable_and_the_next_is_taken(
         log.trouble = LogUnavailable("no room")
         with pytest.raises(LogUnavailable, match="no room"):
             await committer.append([entry("a")])
+        assert committer.is_failing
         log.trouble = None
         assert statuses([await committer.append([entry("a")])]) == [["taken"]]
+        assert not committer.is_failing
 
     asyncio.run(scenario())
 

@@ -31,6 +31,14 @@ def test_readiness_is_coarse(client, services, monkeypatch):
     assert client.get("/healthz").status_code == 200
 
 
+def test_a_log_that_can_be_read_and_not_written_is_told(client, services, monkeypatch):
+    """As with a full disk."""
+    monkeypatch.setattr(services.committer, "is_failing", True)
+    told = client.get("/readyz")
+    assert (told.status_code, told.json()["status"]) == (200, "degraded")
+    assert told.json()["conditions"]["log"] == "not_writable"
+
+
 def test_figures_hold_templates_and_no_ids(client, monkeypatch, tmp_path):
     monkeypatch.setenv(MULTIPROC_DIR, str(tmp_path))  # set too late by a library, as Feast does
     client.get(f"/v1/recommendations/{CANARY}", headers=signed())
