@@ -132,7 +132,7 @@ class AsyncShopwright:
             except TimeoutError as error:
                 again = tries.after_failure(error)
             else:
-                content = content_of(response)
+                content = content_of(response, response.content)
                 if response.is_success:
                     return call.read(content)
                 again = tries.after_refusal(response.status_code, response.headers, content)

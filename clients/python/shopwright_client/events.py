@@ -142,7 +142,7 @@ class Consent(Event):
     type: ClassVar[str] = "consent"
 
     customer_id: str
-    purpose: str
+    purpose: Literal["marketing", "profiling"]
     is_granted: bool
     changed_at: datetime
 

@@ -1,5 +1,6 @@
 """When a call is tried again: only what may succeed, only inside the deadline, and not all callers at once."""
 
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from shopwright_client.errors import RateLimited, ShopwrightError, Unavailable, 
 FIRST_WAIT = 0.02
 LONGEST_WAIT = 1.0
 IN_PROGRESS = "in_progress"
+# 502 and 504 come of a proxy before the API, while that starts again.
+_AWAY = (502, 503, 504)
 # The connection failed: nothing was sent, or it broke before the answer. A read that merely takes too long is not here:
 # it used up the deadline.
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
@@ -40,6 +43,15 @@ class Remaining(dict[str, float]):
 
     def get(self, _name: str, _default: Any = None) -> float:  # every phase has one
         return self.seconds()
+
+    def hold(self) -> None:
+        """Ask between two pieces of an answer, each of which came in time.
+
+        Raises:
+            httpx.ReadTimeout: Nothing is left.
+        """
+        if time.monotonic() >= self._ends_at:
+            raise httpx.ReadTimeout("the answer did not end in time")
 
 
 class Tries:
@@ -87,7 +99,7 @@ class Tries:
         asked = _retry_after(headers)
         if isinstance(refusal, RateLimited):
             refusal.retry_after = asked
-        if status == 503:
+        if status in _AWAY:
             return self._again(asked, Unavailable(self.count, refusal.code))
         if status == 429 or (status == 409 and refusal.code == IN_PROGRESS):
             return self._again(asked, refusal)
@@ -107,14 +119,14 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return float(text) if text.isdigit() and len(text) < 7 else 0.0
 
 
-def content_of(response: httpx.Response) -> Any:
+def content_of(response: httpx.Response, body: bytes) -> Any:
     """The JSON of an answer; None of an error that has none.
 
     Raises:
         UnexpectedAnswer: A successful answer is no JSON.
     """
     try:
-        return response.json()
+        return json.loads(body)
     except ValueError:
         if response.is_success:
             raise UnexpectedAnswer("the answer is no JSON") from None

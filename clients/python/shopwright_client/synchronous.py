@@ -10,7 +10,7 @@ from shopwright_client import calls
 from shopwright_client.answers import Decision, DecisionResult, EventTaken, Recommendation, ShownDecision
 from shopwright_client.calls import Call, Told
 from shopwright_client.events import Attempt, Event, Wish
-from shopwright_client.retries import Tries, content_of
+from shopwright_client.retries import Remaining, Tries, content_of
 
 T = TypeVar("T")
 
@@ -113,20 +113,30 @@ class Shopwright:
     def _send(self, call: Call[T]) -> T:
         tries = Tries(self._deadline)
         while True:
+            left = tries.begin()
             try:
-                response = self._client.request(
-                    call.method,
-                    call.path,
-                    params=call.query,
-                    json=call.body,
-                    headers=call.headers,
-                    extensions={"timeout": tries.begin()},
-                )
+                response, body = self._received(call, left)
             except httpx.HTTPError as error:
                 again = tries.after_failure(error)
             else:
-                content = content_of(response)
+                content = content_of(response, body)
                 if response.is_success:
                     return call.read(content)
                 again = tries.after_refusal(response.status_code, response.headers, content)
             time.sleep(again.seconds)
+
+    def _received(self, call: Call[T], left: Remaining) -> tuple[httpx.Response, bytes]:
+        """The answer and its body, of which not only each piece but the whole is there in time."""
+        with self._client.stream(
+            call.method,
+            call.path,
+            params=call.query,
+            json=call.body,
+            headers=call.headers,
+            extensions={"timeout": left},
+        ) as response:
+            body = bytearray()
+            for piece in response.iter_bytes():
+                left.hold()
+                body += piece
+        return response, bytes(body)

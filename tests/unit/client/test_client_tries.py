@@ -34,8 +34,10 @@ from tests.played_api import ATTEMPT, DECISION, KEY, TAKEN, Played, client, ok, 
         refused(429, "rate_limited"),
         refused(409, "in_progress"),
         httpx.Response(503, content=b"<html>from a load balancer</html>"),
+        httpx.Response(502, content=b"<html>from a load balancer</html>"),
+        httpx.Response(504),
     ],
-    ids=["connect", "closed", "reset", "503", "429", "in progress", "html"],
+    ids=["connect", "closed", "reset", "503", "429", "in progress", "html", "bad gateway", "gateway timeout"],
 )
 def test_what_may_succeed_is_tried_again_with_the_same_idempotency_key(failure):
     played = Played(failure, failure, ok(DECISION))
@@ -106,6 +108,20 @@ def test_an_answer_that_does_not_come_is_not_waited_for_twice():
     with pytest.raises(Unavailable, match="ReadTimeout"):
         client(played).decide(ATTEMPT)
     assert len(played.asked) == 1
+
+
+def test_an_answer_that_comes_in_drops_is_not_waited_for_to_its_end():
+    class Dripping(httpx.SyncByteStream):
+        def __iter__(self):
+            for _ in range(100):
+                time.sleep(0.02)
+                yield b"x"
+
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Dripping()))
+    began = time.monotonic()
+    with Shopwright("http://shop.test", KEY, 0.1, transport) as shop, pytest.raises(Unavailable):
+        shop.decide(ATTEMPT)
+    assert time.monotonic() - began < 1.0
 
 
 def test_the_asynchronous_client_does_the_same():
