@@ -8,17 +8,20 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 # At the top, so that the children of a test are forked with it: it takes seconds to import.
 from expectations.readmission import readmit
 from ml.cli.ingest import gate_arrivals, land_days
 from ml.settings import PREFIX, Settings, get_settings
 from ml.shop.breakages import zero_quantity
 from ml.shop.generated import small_shop
-from ml.stores.operations import Operations, gate_verdicts, incidents, quarantine_decisions, quarantine_entries
+from ml.stores.operations import gate_verdicts, incidents, quarantine_decisions, quarantine_entries
 from ml.stores.quarantine import EntryKey
 from ml.stores.quarantine_files import read_repaired
 from ml.stores.raw import BATCHES, SET_ASIDE_ORDER_LINES, RawStore
 from ml.stores.readmissions import EntryDesk, Signature
+from tests.gate_records import newest_verdict, operations, raw_rows
 
 FIRST = date(2024, 1, 1)
 HISTORY_END = FIRST + timedelta(days=8)
@@ -46,6 +49,13 @@ def environment(folder: Path) -> dict[str, str]:
     return {f"{PREFIX}{name}": value for name, value in settings.items()}
 
 
+def use(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let the environment of a test be this shop's."""
+    for name, value in environment(folder).items():
+        patch.setenv(name, value)
+    get_settings.cache_clear()
+
+
 def make_history(folder: Path) -> None:
     """Files of ten days, all but the last ingested; the environment is the shop's."""
     small_shop(folder / "shop", FIRST, 10, customers=90)
@@ -62,13 +72,8 @@ def make_quarantined(history: Path, folder: Path) -> str:
     return newest_batch()
 
 
-def operations() -> Operations:
-    return Operations.from_settings(get_settings())
-
-
 def newest_batch(table: str = "order_lines") -> str:
-    verdicts = operations().rows(gate_verdicts, gate="arrivals", object=table, partition=DAY.isoformat())
-    return str(verdicts[-1]["batch_id"])
+    return str(newest_verdict(table, DAY)["batch_id"])
 
 
 def edit(file: Path, change: Callable[[Rows], Rows]) -> None:
@@ -83,15 +88,6 @@ def edit(file: Path, change: Callable[[Rows], Rows]) -> None:
 
 def with_quantity(rows: Rows, quantity: str = "2.0") -> Rows:
     return [{**row, "quantity": quantity} for row in rows]
-
-
-def raw_rows(table: str, **equal: object) -> list[dict[str, Any]]:
-    raw = RawStore(get_settings())
-    current = raw.versions.current()
-    if current is None or not current.parts_of(table):
-        return []
-    rows = raw.versions.read(current, table).to_pylist()
-    return [row for row in rows if all(row[name] == value for name, value in equal.items())]
 
 
 def missing_lines() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The two kinds of online store: tests that ask for `settings` run on each, in an empty shop."""
+"""Servers of their own for tests; tests that ask for `settings` run on each kind of online store, in an empty shop."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ml.settings import Settings
-from tests.conftest import find_binary
+from tests.conftest import REQUIRE_SERVERS, find_binary
 from tests.posted_events import of_shop
+from tests.private_postgres import private_postgres
 from tests.private_redis import PrivateRedis, private_redis
 
 
@@ -15,6 +16,17 @@ from tests.private_redis import PrivateRedis, private_redis
 def redis() -> Iterator[PrivateRedis]:
     with private_redis(find_binary) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """Of a PostgreSQL server for the operational record."""
+    if REQUIRE_SERVERS:
+        import psycopg  # noqa: F401 - in CI a missing driver is a failure
+    else:
+        pytest.importorskip("psycopg", reason="the PostgreSQL driver psycopg is not installed")
+    with private_postgres(find_binary) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "redis"])

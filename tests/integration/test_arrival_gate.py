@@ -1,7 +1,6 @@
 """Every bad input against the real gate: what is refused publishes nothing, what is set aside is only the bad rows."""
 
 import shutil
-import sys
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -9,38 +8,41 @@ import pyarrow.parquet as pq
 import pytest
 
 import expectations.arrivals as arrivals
-from ml import cli
 from ml.cli.ingest import gate_arrivals, land_days
 from ml.lineage import impact
 from ml.outcomes import EXIT_DATA_FAILED, EXIT_OK, EXIT_TOOL_FAILED, EXIT_USAGE, DataFailed, ToolFailed
 from ml.settings import PREFIX, get_settings
 from ml.shop.breakages import BREAKAGES, break_shop
 from ml.shop.generated import day_file, small_shop
-from ml.stores.operations import (
-    Operations,
-    alerts,
-    gate_verdicts,
-    incidents,
-    quarantine_entries,
-)
+from ml.stores.operations import gate_verdicts, quarantine_entries
 from ml.stores.quarantine import Quarantine
 from ml.stores.raw import BATCHES, SET_ASIDE_ORDER_LINES, RawStore
+from tests.command_line import shopwright
+from tests.gate_records import (
+    assert_conserved,
+    count_alerts,
+    newest_verdict,
+    open_incidents,
+    operations,
+    raw_rows,
+    raw_version,
+)
 
 FIRST = date(2024, 1, 1)
 HISTORY_END = FIRST + timedelta(days=13)
 DAY = HISTORY_END + timedelta(days=1)
 
 
-def _environment(folder):
-    return {
-        "SOURCE": "files",
-        "SHOP_ID": "tiny",
-        "FILES_DIR": str(folder / "shop"),
-        "STATE_DIR": str(folder / "var"),
-        "FIRST_DAY": FIRST.isoformat(),
-        "BOOTSTRAP_DAY": HISTORY_END.isoformat(),
-        "LAST_DAY": "",
-    }
+def set_to(patch, **settings):
+    for name, value in settings.items():
+        patch.setenv(f"{PREFIX}{name.upper()}", str(value))
+    get_settings.cache_clear()
+
+
+def use(folder, patch):
+    """Let the environment be that of the shop in a folder."""
+    days = {"first_day": FIRST, "bootstrap_day": HISTORY_END, "last_day": ""}
+    set_to(patch, source="files", shop_id="tiny", files_dir=folder / "shop", state_dir=folder / "var", **days)
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +57,7 @@ def history(tmp_path_factory):
     folder = tmp_path_factory.mktemp("history")
     small_shop(folder / "shop", FIRST, 17)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in _environment(folder).items():
-            patch.setenv(f"{PREFIX}{name}", value)
-        get_settings.cache_clear()
+        use(folder, patch)
         land_days(FIRST, HISTORY_END)
         gate_arrivals(HISTORY_END)
     return folder
@@ -67,73 +67,24 @@ def history(tmp_path_factory):
 def shop(history, tmp_path, monkeypatch):
     """A copy of that shop; returns the folder of its files."""
     shutil.copytree(history, tmp_path / "copy")
-    for name, value in _environment(tmp_path / "copy").items():
-        monkeypatch.setenv(f"{PREFIX}{name}", value)
-    get_settings.cache_clear()
+    use(tmp_path / "copy", monkeypatch)
     return tmp_path / "copy" / "shop"
 
 
 def ingest(*arguments):
-    """Exit code of `shopwright ingest`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["shopwright", "ingest", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-    return stopped.value.code or 0
-
-
-def operations():
-    return Operations.from_settings(get_settings())
-
-
-def raw_version():
-    return RawStore(get_settings()).versions.current().id
-
-
-def raw_rows(table, batch_id=None):
-    raw = RawStore(get_settings())
-    rows = raw.versions.read(raw.versions.current(), table).to_pylist()
-    return [row for row in rows if batch_id in (None, row.get("_batch_id"))]
+    return shopwright("ingest", *arguments)
 
 
 def verdict(table):
-    """The newest verdict on a table's batch of DAY."""
-    found = operations().rows(gate_verdicts, gate="arrivals", object=table, partition=DAY.isoformat())
-    return found[-1]
+    return newest_verdict(table, DAY)
 
 
 def bad_rules(table):
     return {rule["rule"] for rule in verdict(table)["rules"] if rule["status"] in ("failed", "unknown")}
 
 
-def open_incidents():
-    return {(row["kind"], row["object"], row["rule"]) for row in operations().rows(incidents, state="open")}
-
-
-def count_alerts():
-    return len(operations().rows(alerts))
-
-
 def delivered_rows(shop, table="order_lines"):
     return pq.read_table(day_file(shop, table, DAY))
-
-
-def assert_conserved():
-    """Rows in = published + quarantined + collapsed, for every verdict that let a batch through, and in raw."""
-    passed = [
-        row
-        for row in operations().rows(gate_verdicts)
-        if row["status"] == "passed" and "publication" not in {rule["rule"] for rule in row["rules"]}
-    ]
-    assert len(passed) > 6, "nothing was checked"
-    for row in passed:
-        assert row["rows_in"] == row["rows_published"] + row["rows_quarantined"] + row["rows_collapsed"], row["object"]
-    batches = raw_rows(BATCHES)
-    assert len(batches) > 6, "nothing was checked"
-    quarantine = Quarantine(get_settings(), operations())
-    for row in batches:
-        assert row["rows_in"] == row["rows_accepted"] + row["rows_quarantined"] + row["rows_collapsed"]
-        assert row["rows_quarantined"] == quarantine.total_rows(row["table_name"], row["batch_id"])
 
 
 # Breakage -> the rules that must name it, per table.
@@ -169,7 +120,7 @@ def test_a_good_day_passes_and_alerts_nobody(shop):
     assert raw_version() != before
     assert verdict("order_lines")["status"] == "passed"
     assert verdict("order_lines")["rows_published"] == delivered_rows(shop).num_rows
-    assert open_incidents() == set()
+    assert open_incidents() == {}
     assert_conserved()
 
 
@@ -221,14 +172,14 @@ def test_only_the_bad_rows_are_set_aside(shop, breakage):
     assert ingest("--day", str(DAY)) == EXIT_OK
     found = verdict("order_lines")
     assert (found["status"], found["rows_in"], found["rows_quarantined"]) == ("passed", delivered, planted)
-    assert found["rows_published"] == len(raw_rows("order_lines", found["batch_id"])) == delivered - planted
+    assert found["rows_published"] == len(raw_rows("order_lines", _batch_id=found["batch_id"])) == delivered - planted
     kept = Quarantine(get_settings(), operations()).read("order_lines", found["batch_id"], rule).to_pylist()
     assert len(kept) == planted
     assert {row["_rule"] for row in kept} == {rule}
     assert ("rows_set_aside", "order_lines", rule) in open_incidents()
     assert_conserved()
     if breakage != "csv_ragged_row":  # an unparsed line names no order
-        marked = [row for row in raw_rows(SET_ASIDE_ORDER_LINES) if row["_batch_id"] == found["batch_id"]]
+        marked = raw_rows(SET_ASIDE_ORDER_LINES, _batch_id=found["batch_id"])
         assert [row["order_id"] for row in marked] == [row["order_id"] for row in kept]
 
 
@@ -239,7 +190,7 @@ def test_duplicates_collapse_into_one_row_each(shop):
     found = verdict("order_lines")
     assert (found["rows_in"], found["rows_published"]) == (delivered + planted, delivered)
     assert (found["rows_collapsed"], found["rows_quarantined"]) == (planted, 0)
-    assert open_incidents() == set()
+    assert open_incidents() == {}
     assert_conserved()
 
 
@@ -247,9 +198,9 @@ def test_late_lines_are_accepted_counted_and_put_into_their_own_day(shop):
     planted = break_shop(shop, "late_lines", DAY)
     assert ingest("--day", str(DAY)) == EXIT_OK
     batch = verdict("order_lines")["batch_id"]
-    counts = [row for row in raw_rows(BATCHES) if (row["table_name"], row["batch_id"]) == ("order_lines", batch)]
+    counts = raw_rows(BATCHES, table_name="order_lines", batch_id=batch)
     assert [row["rows_late"] for row in counts] == [planted]
-    event_dates = [row["_event_date"] for row in raw_rows("order_lines", batch)]
+    event_dates = [row["_event_date"] for row in raw_rows("order_lines", _batch_id=batch)]
     assert event_dates.count(DAY - timedelta(days=3)) == planted
     assert event_dates.count(DAY) == len(event_dates) - planted
 
@@ -285,7 +236,7 @@ def test_a_corrected_file_passes_and_closes_the_incident(shop):
     pq.write_table(good, day_file(shop, "order_lines", DAY))
     assert ingest("--day", str(DAY)) == EXIT_OK
     assert verdict("order_lines")["status"] == "passed"
-    assert open_incidents() == set()
+    assert open_incidents() == {}
     assert_conserved()
 
 
@@ -309,8 +260,8 @@ def test_a_batch_that_fails_an_optional_table_is_held_and_the_rest_goes_on(shop)
     assert ingest("--day", str(monday)) == EXIT_OK
     assert bad_rules("promotions") == {"columns_present"}
     assert verdict("orders")["status"] == "passed"
-    assert raw_rows("orders", verdict("orders")["batch_id"])
-    assert raw_rows("promotions", verdict("promotions")["batch_id"]) == []
+    assert raw_rows("orders", _batch_id=verdict("orders")["batch_id"])
+    assert raw_rows("promotions", _batch_id=verdict("promotions")["batch_id"]) == []
     assert ("schema_changed", "promotions", "form") in open_incidents()
 
 
@@ -358,14 +309,12 @@ def test_floats_for_cents_fail_by_their_type(shop):
 def test_over_a_rule_s_own_budget_the_batch_is_held_whole(shop, monkeypatch):
     planted = break_shop(shop, "zero_quantity", DAY)
     before = raw_version()
-    monkeypatch.setenv(f"{PREFIX}QUARANTINE_BUDGETS", '{"order_lines.quantity_not_positive": 0.001}')
-    get_settings.cache_clear()
+    set_to(monkeypatch, quarantine_budgets='{"order_lines.quantity_not_positive": 0.001}')
     assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
     assert raw_version() == before
     assert bad_rules("order_lines") == {"quarantined_share.quantity_not_positive"}
     assert operations().rows(quarantine_entries, batch_id=verdict("order_lines")["batch_id"]) == []
-    monkeypatch.delenv(f"{PREFIX}QUARANTINE_BUDGETS")
-    get_settings.cache_clear()
+    set_to(monkeypatch, quarantine_budgets="{}")
     assert ingest("--day", str(DAY)) == EXIT_OK, "without that budget the batch goes on"
     assert verdict("order_lines")["rows_quarantined"] == planted
 
@@ -378,9 +327,7 @@ def test_a_table_s_budget_can_be_set(shop, monkeypatch):
     pq.write_table(rows.set_column(position, "quantity", tenth), path)
     assert ingest("--day", str(DAY)) == EXIT_DATA_FAILED
     assert bad_rules("order_lines") == {"quarantined_share"}
-    monkeypatch.setenv(f"{PREFIX}QUARANTINE_BUDGETS", '{"order_lines": 0.2}')
-    monkeypatch.setenv(f"{PREFIX}OWNERS", '{"order_lines": "till team"}')
-    get_settings.cache_clear()
+    set_to(monkeypatch, quarantine_budgets='{"order_lines": 0.2}', owners='{"order_lines": "till team"}')
     assert ingest("--day", str(DAY)) == EXIT_OK
     [entry] = operations().rows(quarantine_entries, batch_id=verdict("order_lines")["batch_id"])
     assert (entry["owner"], entry["rows"]) == ("till team", (rows.num_rows + 9) // 10)
@@ -396,8 +343,7 @@ def test_a_table_s_budget_can_be_set(shop, monkeypatch):
 )
 def test_a_budget_or_owner_of_nothing_is_refused_with_what_there_is(shop, monkeypatch, capsys, setting, value, told):
     before = raw_version()
-    monkeypatch.setenv(f"{PREFIX}{setting}", value)
-    get_settings.cache_clear()
+    set_to(monkeypatch, **{setting: value})
     assert ingest("--day", str(DAY)) == EXIT_USAGE
     message = capsys.readouterr().err
     assert f"{PREFIX}{setting}" in message
@@ -446,9 +392,8 @@ def test_a_crash_between_verdict_and_publication_is_mended_by_running_again(shop
     assert ingest("--day", str(DAY)) == EXIT_TOOL_FAILED
     assert raw_version() == before
     monkeypatch.undo()  # the environment too
-    for name, value in _environment(shop.parent).items():
-        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    use(shop.parent, monkeypatch)
     assert ingest("--day", str(DAY)) == EXIT_OK
     assert raw_version() != before
-    assert verdict("orders")["rows_published"] == len(raw_rows("orders", verdict("orders")["batch_id"]))
+    assert verdict("orders")["rows_published"] == len(raw_rows("orders", _batch_id=verdict("orders")["batch_id"]))
     assert_conserved()

@@ -24,9 +24,10 @@ from ml.shop.contract import CONTRACT
 from ml.shop.delivery import Delivery
 from ml.shop.files import FilesSource
 from ml.shop.generated import day_file, small_shop, write_rows
-from ml.stores.operations import Operations, alerts, delivered_schemas, gate_verdicts, incidents
+from ml.stores.operations import delivered_schemas
 from ml.stores.raw import BATCHES, RawStore
 from ml.stores.warehouse import stage_marts
+from tests.gate_records import count_alerts, newest_verdict, open_incidents, operations, raw_version
 
 FIRST = date(2024, 1, 2)
 HISTORY_END = FIRST + timedelta(days=12)
@@ -86,23 +87,11 @@ def ingest(day, first_day=None):
     gate_arrivals(day)
 
 
-def operations():
-    return Operations.from_settings(get_settings())
-
-
-def raw_version():
-    return RawStore(get_settings()).versions.current().id
-
-
 def raw_rows(table="order_lines", day=None):
     raw = RawStore(get_settings())
     rows = raw.versions.read(raw.versions.current(), table)
     name = "batch_date" if table == BATCHES else "_batch_date"
     return rows if day is None else rows.filter(pc.field(name) == pa.scalar(day, pa.date32()))
-
-
-def open_incidents():
-    return {(row["kind"], row["object"], row["rule"]): row for row in operations().rows(incidents, state="open")}
 
 
 def rewrite(shop, change, table="order_lines", day=DAY):
@@ -150,7 +139,7 @@ BREAKING = {
 @pytest.mark.parametrize("drift", BREAKING)
 def test_a_breaking_drift_holds_the_day_and_tells_the_difference_and_its_effect_once(shop, drift, monkeypatch):
     rewrite(shop, drift)
-    before, told = raw_version(), len(operations().rows(alerts))
+    before, told = raw_version(), count_alerts()
     land_days(DAY, DAY)
     for _ in range(2):
         with pytest.raises(DataFailed) as stopped:
@@ -162,7 +151,7 @@ def test_a_breaking_drift_holds_the_day_and_tells_the_difference_and_its_effect_
     for message in (str(stopped.value), incident["body"]):
         assert BREAKING[drift] in message
         assert effect in message
-    assert len(operations().rows(alerts)) == told + 1
+    assert count_alerts() == told + 1
     assert operations().rows(delivered_schemas, table_name="order_lines")[-1]["change"] == "breaking"
 
     without_protection(monkeypatch, "order_lines")
@@ -242,7 +231,7 @@ def test_a_delivery_with_nothing_in_it_does_not_pass_for_good(shop, breakage, mo
     with pytest.raises(DataFailed, match="order_lines"):
         ingest(DAY)
     assert raw_version() == before
-    found = operations().rows(gate_verdicts, object="order_lines", partition=DAY.isoformat())[-1]
+    found = newest_verdict("order_lines", DAY)
     bad = {rule["rule"] for rule in found["rules"] if rule["status"] == "failed"}
     assert bad == (
         {"row_count", "freshness", "rows_per_day"}

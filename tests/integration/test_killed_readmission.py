@@ -16,9 +16,9 @@ from tests.readmission_shop import (
     NOT_POSITIVE,
     PLANTED,
     edit,
-    environment,
     make_history,
     make_quarantined,
+    use,
     with_quantity,
 )
 
@@ -34,13 +34,9 @@ def quarantined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A shop with rows in quarantine, and their batch. Beside it `rows.csv` and `more.csv`, two edited exports."""
     folder = tmp_path_factory.mktemp("quarantined")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(folder / "history").items():
-            patch.setenv(name, value)
-        get_settings.cache_clear()
+        use(folder / "history", patch)
         make_history(folder / "history")
-        for name, value in environment(folder / "shop").items():
-            patch.setenv(name, value)
-        get_settings.cache_clear()
+        use(folder / "shop", patch)
         batch = make_quarantined(folder / "history", folder / "shop")
         desk = EntryDesk(get_settings(), EntryKey("order_lines", batch, NOT_POSITIVE))
         for name in ("rows.csv", "more.csv"):

@@ -13,22 +13,9 @@ from ml.alerts import notify
 from ml.alerts.incidents import close_incident, open_incident, store_due_reminders
 from ml.settings import Settings, wall_clock
 from ml.stores.operations import Operations, alerts, gate_verdicts, incidents, metadata, monitor_states
-from tests.conftest import REQUIRE_SERVERS, find_binary
-from tests.private_postgres import private_postgres
-
-if REQUIRE_SERVERS:
-    import psycopg  # noqa: F401 - in CI a missing driver is a failure
-else:
-    pytest.importorskip("psycopg", reason="the PostgreSQL driver psycopg is not installed")
 
 KEY = {"kind": "gate_failed", "object": "orders", "rule": "row_count"}
 WRITERS = 8
-
-
-@pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    with private_postgres(find_binary) as url:
-        yield url
 
 
 @pytest.fixture

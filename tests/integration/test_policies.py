@@ -10,20 +10,8 @@ from ml.outcomes import ToolFailed
 from ml.settings import Settings
 from ml.stores import policies
 from ml.stores.operations import Operations, metadata
-from tests.conftest import REQUIRE_SERVERS, find_binary
-from tests.private_postgres import private_postgres
 
 VERSIONS = [f"policy-{number}" for number in range(6)]
-
-
-@pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    if REQUIRE_SERVERS:
-        import psycopg  # noqa: F401 - in CI a missing driver is a failure
-    else:
-        pytest.importorskip("psycopg", reason="the PostgreSQL driver psycopg is not installed")
-    with private_postgres(find_binary) as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

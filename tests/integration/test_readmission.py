@@ -2,16 +2,13 @@
 
 import shutil
 import stat
-import sys
 from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml import cli
 from ml.outcomes import EXIT_DATA_FAILED, EXIT_OK, EXIT_USAGE
-from ml.settings import get_settings
 from ml.shop.breakages import break_shop
 from ml.shop.generated import day_file
 from ml.stores.operations import (
@@ -21,28 +18,22 @@ from ml.stores.operations import (
     quarantine_entries,
     quarantine_reveals,
 )
+from tests.gate_records import operations, raw_rows
+from tests.quarantine_commands import counts, entry, export, readmit, run
 from tests.readmission_shop import (
     DAY,
     NOT_POSITIVE,
     PLANTED,
     assert_conserved,
     edit,
-    environment,
     make_history,
     make_quarantined,
     missing_lines,
     newest_batch,
-    operations,
-    raw_rows,
     state,
+    use,
     with_quantity,
 )
-
-
-def _use(folder, patch):
-    for name, value in environment(folder).items():
-        patch.setenv(name, value)
-    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +41,7 @@ def history(tmp_path_factory):
     """A shop whose first days passed the gate, made once."""
     folder = tmp_path_factory.mktemp("history") / "made"
     with pytest.MonkeyPatch.context() as patch:
-        _use(folder, patch)
+        use(folder, patch)
         make_history(folder)
     return folder
 
@@ -60,7 +51,7 @@ def quarantined(history, tmp_path_factory):
     """The same with a day more, some of whose lines were set aside; made once."""
     folder = tmp_path_factory.mktemp("quarantined") / "made"
     with pytest.MonkeyPatch.context() as patch:
-        _use(folder, patch)
+        use(folder, patch)
         return folder, make_quarantined(history, folder)
 
 
@@ -68,7 +59,7 @@ def quarantined(history, tmp_path_factory):
 def shop(history, tmp_path, monkeypatch):
     """A copy of the first; returns the folder of its files."""
     shutil.copytree(history, tmp_path / "copy")
-    _use(tmp_path / "copy", monkeypatch)
+    use(tmp_path / "copy", monkeypatch)
     return tmp_path / "copy" / "shop"
 
 
@@ -77,38 +68,8 @@ def batch(quarantined, tmp_path, monkeypatch):
     """The batch whose rows are in quarantine, in a copy of the second."""
     folder, name = quarantined
     shutil.copytree(folder, tmp_path / "copy")
-    _use(tmp_path / "copy", monkeypatch)
+    use(tmp_path / "copy", monkeypatch)
     return name
-
-
-def run(*arguments, capsys=None):
-    """Exit code and output of `shopwright`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["shopwright", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-    told = capsys.readouterr() if capsys else None
-    return stopped.value.code or 0, (told.out + told.err if told else "")
-
-
-def readmit(batch, *arguments, rule=NOT_POSITIVE, table="order_lines", capsys=None):
-    named = ("--batch", batch, "--rule", rule, "--reason", "till 3 was repaired", "--no-rebuild")
-    return run("quarantine", "readmit", table, *named, *arguments, capsys=capsys)
-
-
-def export(batch, file, rule=NOT_POSITIVE, table="order_lines", capsys=None):
-    named = ("--batch", batch, "--rule", rule, "--reason", "to repair them")
-    return run("quarantine", "export", table, file, *named, capsys=capsys)
-
-
-def entry(batch, rule=NOT_POSITIVE, table="order_lines"):
-    [found] = operations().rows(quarantine_entries, table_name=table, batch_id=batch, rule=rule)
-    return found
-
-
-def counts(batch, **which):
-    found = entry(batch, **which)
-    return found["rows"], found["rows_readmitted"], found["rows_discarded"], found["state"]
 
 
 def test_repaired_rows_come_back_and_their_orders_are_complete_again(batch, tmp_path, capsys):

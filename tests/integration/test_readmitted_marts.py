@@ -1,13 +1,11 @@
 """What comes back from quarantine is in the marts as if the source had been right from the start."""
 
-import sys
 from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from ml import cli
 from ml.cli import readmitted
 from ml.cli.ingest import gate_arrivals, land_days
 from ml.outcomes import EXIT_OK
@@ -17,27 +15,15 @@ from ml.shop.generated import day_file, small_shop
 from ml.stores.operations import gate_verdicts
 from ml.stores.versions import Part
 from ml.stores.warehouse import mark_judged, open_marts, publish_staged, stage_marts
+from tests.command_line import shopwright
+from tests.gate_records import operations
 from tests.raw_shop import publish_raw
-from tests.readmission_shop import DAY, FIRST, NOT_POSITIVE, PLANTED, edit, environment, operations
-
-
-def use(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    for name, value in environment(folder).items():
-        patch.setenv(name, value)
-    get_settings.cache_clear()
+from tests.readmission_shop import DAY, FIRST, NOT_POSITIVE, PLANTED, edit, use
 
 
 def content(parts: tuple[Part, ...]) -> dict[tuple[str, str], str]:
     """Hash per mart and part; row conservation is left out, since it tells the batches apart."""
     return {(part.table, part.partition): part.sha256 for part in parts if part.table != "fct_row_conservation"}
-
-
-def shopwright(*arguments: object) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["shopwright", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-    return int(stopped.value.code or 0)
 
 
 def count(query: str) -> int:

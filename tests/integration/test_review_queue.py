@@ -16,23 +16,11 @@ from ml.stores import decision_log, reviews
 from ml.stores.fraud_tables import review_cases, review_events
 from ml.stores.operations import Operations, metadata
 from ml.stores.reviews import CaseTaken, UnknownCase
-from tests.conftest import REQUIRE_SERVERS, find_binary
-from tests.private_postgres import private_postgres
 
 AT = datetime(2017, 11, 20, 15, 30, tzinfo=UTC)
 LATER = datetime(2017, 11, 21, 5, tzinfo=UTC)
 ANALYSTS = 3
 CASES = 12
-
-
-@pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    if REQUIRE_SERVERS:
-        import psycopg  # noqa: F401 - in CI a missing driver is a failure
-    else:
-        pytest.importorskip("psycopg", reason="the PostgreSQL driver psycopg is not installed")
-    with private_postgres(find_binary) as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -18,15 +18,14 @@ from ml.stores.operations import gate_verdicts
 from ml.stores.quarantine import EntryKey
 from ml.stores.raw import BATCHES
 from ml.stores.readmissions import EntryDesk, Signature
+from tests.gate_records import operations, raw_rows
 from tests.readmission_shop import (
     DAY,
     HISTORY_END,
     NOT_POSITIVE,
-    environment,
     make_history,
     newest_batch,
-    operations,
-    raw_rows,
+    use,
 )
 
 LINES = CONTRACT["order_lines"]
@@ -39,9 +38,7 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, obj
 
     It also brings a line that it deletes itself, and one of quantity 0 whose deletion comes the day after.
     """
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    get_settings.cache_clear()
+    use(tmp_path, monkeypatch)
     make_history(tmp_path)
     shop = tmp_path / "shop"
     before = pq.read_table(day_file(shop, "order_lines", HISTORY_END)).to_pylist()
