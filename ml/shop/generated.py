@@ -95,7 +95,8 @@ def _demographics(customers: int) -> list[dict[str, object]]:
     ]
 
 
-def _popularity(products: int) -> np.ndarray:
+def popularity_of(products: int) -> np.ndarray:
+    """Share of each product in what is bought: the n-th is bought 1/n as often as the first."""
     weights = 1 / np.arange(1, products + 1)
     shares: np.ndarray = weights / weights.sum()
     return shares
@@ -106,7 +107,7 @@ def _habits(customers: int, products: int, seed: int) -> list[dict[str, Any]]:
     random = np.random.default_rng([seed, 0])
     habits = []
     for number in range(customers):
-        favourites = random.choice(products, size=min(8, products), replace=False, p=_popularity(products))
+        favourites = random.choice(products, size=min(8, products), replace=False, p=popularity_of(products))
         habits.append(
             {
                 "customer_id": f"c{number:04d}",
@@ -123,7 +124,7 @@ def _orders_of(
 ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     random = np.random.default_rng([seed, day.toordinal()])
     week = day.toordinal() // 7
-    popularity = _popularity(products)
+    popularity = popularity_of(products)
     orders: list[dict[str, object]] = []
     lines: list[dict[str, object]] = []
     for habit in habits:

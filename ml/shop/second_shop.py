@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from ml.shop.generated import popularity_of
+
 FILE = "invoices.csv"
 ENCODING = "latin-1"
 HEADER = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country")
@@ -65,7 +67,7 @@ def second_shop(
 
 def _habits(customers: int, products: int, seed: int) -> list[dict[str, Any]]:
     random = np.random.default_rng([seed, 2])
-    popularity = _popularity(products)
+    popularity = popularity_of(products)
     habits = []
     for number in range(customers):
         favourites = random.choice(products, size=min(8, products), replace=False, p=popularity)
@@ -80,18 +82,12 @@ def _habits(customers: int, products: int, seed: int) -> list[dict[str, Any]]:
     return habits
 
 
-def _popularity(products: int) -> np.ndarray:
-    weights = 1 / np.arange(1, products + 1)
-    shares: np.ndarray = weights / weights.sum()
-    return shares
-
-
 def _invoices_of(day: date, habits: list[dict[str, Any]], products: int, seed: int) -> Iterator[list[Row]]:
     """The invoices of a day without their numbers: the first field is what stands before the number."""
     if day.weekday() == _SATURDAY:
         return
     random = np.random.default_rng([seed, 3, day.toordinal()])
-    week, popularity = day.toordinal() // 7, _popularity(products)
+    week, popularity = day.toordinal() // 7, popularity_of(products)
     for habit in habits:
         is_here = day.weekday() in habit["weekdays"] and random.random() < 0.95
         moment = _local(day, int(random.integers(0, 180)), habit["country"])

@@ -12,11 +12,11 @@ from itertools import islice
 from typing import Protocol
 
 from ml.outcomes import ToolFailed
-from ml.settings import PREFIX, Settings, SettingsError
+from ml.settings import Settings
+from ml.stores.online_connections import redis_url
 
 READER_TIMEOUT_SECONDS = 0.05
 WRITER_TIMEOUT_SECONDS = 10.0
-URL_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class RowsUnavailable(ToolFailed):
@@ -101,11 +101,9 @@ def open_customer_rows(settings: Settings, *, is_writer: bool = False) -> Custom
     from ml.stores.customer_rows_redis import RedisRows
     from ml.stores.customer_rows_sqlite import SqliteRows
 
-    if settings.state_url is None:
+    url = redis_url(settings)
+    if url is None:
         return SqliteRows(settings.shop_dir / "serving" / "customers.db")
-    url = settings.state_url.get_secret_value()
-    if not url.startswith(URL_SCHEMES):
-        raise SettingsError(f"{PREFIX}STATE_URL: expected a URL that begins with {', '.join(URL_SCHEMES)}")
     timeout = WRITER_TIMEOUT_SECONDS if is_writer else READER_TIMEOUT_SECONDS
     return RedisRows(url, f"shopwright:{settings.shop_id}:customer_rows", timeout)
 

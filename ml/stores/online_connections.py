@@ -8,9 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.outcomes import ToolFailed
+from ml.settings import PREFIX, Settings, SettingsError
 
 if TYPE_CHECKING:
     from redis import Redis
+
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def redis_url(settings: Settings) -> str | None:
+    """Of the Redis that holds the online stores; None where they are files of this machine.
+
+    Raises:
+        SettingsError: The URL is of no known kind.
+    """
+    if settings.state_url is None:
+        return None
+    url = settings.state_url.get_secret_value()
+    if not url.startswith(_REDIS_SCHEMES):
+        raise SettingsError(f"{PREFIX}STATE_URL: expected a URL that begins with {', '.join(_REDIS_SCHEMES)}")
+    return url
 
 
 class OnlineFile:

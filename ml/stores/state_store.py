@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ml.outcomes import ToolFailed
-from ml.settings import PREFIX, Settings, SettingsError
-from ml.stores.online_connections import OnlineFile, redis_asked_once
+from ml.settings import Settings
+from ml.stores.online_connections import OnlineFile, redis_asked_once, redis_url
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
 READER_TIMEOUT_SECONDS = 0.05
 WRITER_TIMEOUT_SECONDS = 5.0
-URL_SCHEMES = ("redis://", "rediss://", "unix://")
 _POSITION = "position"
 _KEYS_A_QUERY = 30_000
 _SQLITE_WAIT_SECONDS = 5.0
@@ -106,11 +105,9 @@ def open_state_store(settings: Settings, built_by: str, *, is_writer: bool = Fal
     Raises:
         SettingsError: The URL is of no known kind.
     """
-    if settings.state_url is None:
+    url = redis_url(settings)
+    if url is None:
         return SqliteState(settings.shop_dir / "fraud" / "state.db", built_by)
-    url = settings.state_url.get_secret_value()
-    if not url.startswith(URL_SCHEMES):
-        raise SettingsError(f"{PREFIX}STATE_URL: expected a URL that begins with {', '.join(URL_SCHEMES)}")
     timeout = WRITER_TIMEOUT_SECONDS if is_writer else READER_TIMEOUT_SECONDS
     return RedisState(url, f"shopwright:{settings.shop_id}:fraud_state", built_by, timeout)
 
