@@ -14,11 +14,15 @@ from fastapi.security import HTTPBearer
 
 from ml.serving.models.errors import Error
 from ml.serving.models.fields import PRINTABLE
+from ml.serving.models.health import Readiness
 from ml.serving.operations import MOST_ID_CHARACTERS, Operation
 from ml.serving.routes import OPERATIONS
 
 TITLE, VERSION = "Shopwright", "1"
-_DESCRIPTION = "Recommendations and decisions on payments for one shop. See docs/api.md and docs/integrate.md."
+_DESCRIPTION = (
+    "Recommendations and decisions on payments for one shop. See docs/api.md and docs/integrate.md. "
+    "Every answer has the header X-Request-Id, by which the operator finds the request."
+)
 _BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="An API key, or a token (JWT) of the shop.")
 _ERRORS = {
     400: "The body is no JSON that everybody reads alike.",
@@ -35,6 +39,11 @@ _ERRORS = {
     500: "Something went wrong here.",
     503: "A store does not answer, or there is too much to do; see Retry-After.",
 }
+_HEADERS = {
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
+}
+_SENT_WITH = {401: "WWW-Authenticate", 409: "Retry-After", 429: "Retry-After", 503: "Retry-After"}
 _ALWAYS = (429, 431, 500, 503)
 _WITH_KEY = (401, 403, 422)
 _WITH_BODY = (400, 408, 413, 415)
@@ -55,7 +64,9 @@ def openapi_document() -> dict[str, Any]:
             response_class=JSONResponse if operation.told is not None else Response,
             responses=_responses(operation),
         )
-    return app.openapi()
+    document = app.openapi()
+    document["components"]["headers"] = _HEADERS
+    return document
 
 
 def _documented(operation: Operation) -> Callable[..., Any]:
@@ -97,4 +108,16 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     statuses = {*_ALWAYS, 422, *operation.errors}
     statuses |= set(_WITH_KEY) if operation.scope is not None else set()
     statuses |= set(_WITH_BODY) if operation.body is not None else set()
-    return {status: {"model": Error, "description": _ERRORS[status]} for status in sorted(statuses)}
+    told: dict[int | str, dict[str, Any]] = {status: _error(status) for status in sorted(statuses)}
+    if operation.told is Readiness:  # what is not ready says what it lacks
+        told[503]["model"] = Readiness | Error
+    if operation.told is None:
+        told[200] = {"content": {operation.media_type: {"schema": {"type": "string"}}}}
+    return told
+
+
+def _error(status: int) -> dict[str, Any]:
+    told: dict[str, Any] = {"model": Error, "description": _ERRORS[status]}
+    if name := _SENT_WITH.get(status):
+        told["headers"] = {name: {"$ref": f"#/components/headers/{name}"}}
+    return told

@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ml.serving.app import create_app
+from ml.serving.metrics import MEDIA_TYPE
 from ml.serving.openapi import openapi_document
 from ml.serving.request_log import RequestLog
 from ml.serving.routes import OPERATIONS
@@ -73,6 +74,19 @@ def test_the_description_in_git_is_the_one_of_the_code():
     """After a change of the API: `shopwright serve --write-openapi`."""
     kept = json.loads((PROJECT_DIR / "docs" / "openapi.json").read_text())
     assert kept == json.loads(json.dumps(openapi_document()))
+
+
+def test_what_is_sent_beside_the_errors_shape_is_described():
+    described = openapi_document()["paths"]
+    decided = described["/v1/fraud/decisions"]["post"]["responses"]
+    assert [list(decided[status].get("headers", {})) for status in ("401", "422", "503")] == [
+        ["WWW-Authenticate"],
+        [],
+        ["Retry-After"],
+    ]
+    not_ready = described["/readyz"]["get"]["responses"]["503"]["content"]["application/json"]["schema"]
+    assert {one["$ref"].rsplit("/", 1)[1] for one in not_ready["anyOf"]} == {"Readiness", "Error"}
+    assert list(described["/metrics"]["get"]["responses"]["200"]["content"]) == [MEDIA_TYPE]
 
 
 def test_the_description_says_who_may_use_what():
