@@ -140,7 +140,9 @@ class Settings(BaseSettings):
         'day if it has one ("<64 digits>@2027-01-31"). A verdict is signed with the name. Without keys, no API.',
     )
     jwt_public_key: str | None = Field(
-        None, description="PEM of the key that signs the tokens (JWT) that the API takes beside keys; none: no tokens."
+        None,
+        description="PEM of the public key of who signs the tokens (JWT) that the API takes beside keys, or several, "
+        "one after the other, while a new one takes the place of an old one; none: no tokens.",
     )
     jwt_algorithm: Literal["ES256", "RS256", "EdDSA"] = Field("ES256", description="The one algorithm of its tokens.")
     jwt_issuer: str | None = Field(None, description="Who issues them; required with a public key.")

@@ -11,18 +11,23 @@ from starlette.types import ASGIApp
 
 from ml.serving.gate import Gate
 from ml.serving.request_log import RequestLog
-from ml.serving.services import Services
+from ml.serving.services import FIRST_LOAD_SECONDS, Services
 from ml.settings import Settings
 
 
 def create_app(
-    settings: Settings, *, request_log: RequestLog | None = None, services: Services | None = None
+    settings: Settings,
+    *,
+    request_log: RequestLog | None = None,
+    services: Services | None = None,
+    first_load_seconds: float = FIRST_LOAD_SECONDS,
 ) -> ASGIApp:
     """The API; its stores are opened here, its models are loaded when it starts.
 
     Args:
         request_log: Where each request is noted; nowhere when None.
         services: Instead of those that the settings make.
+        first_load_seconds: How long it waits for its first models before it answers without.
 
     Raises:
         SettingsError: Nobody has a key.
@@ -31,7 +36,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:
-        await opened.start()
+        await opened.start(first_load_seconds)
         yield
         opened.stop()
 

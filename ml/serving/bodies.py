@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ml.serving.errors import Refusal, problems
 from ml.serving.requests import Request
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES, MAX_BATCH_BYTES = 64 * 1024, 256 * 1024
 _READ_SECONDS = 10.0
 _MAX_DEPTH = 8
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -28,13 +28,13 @@ class StrictBody(BaseModel):
 Body = TypeVar("Body", bound=StrictBody)
 
 
-async def read_json(request: Request) -> dict[str, Any] | None:
+async def read_json(request: Request, most_bytes: int = MAX_BYTES) -> dict[str, Any] | None:
     """The body as a JSON object; None when there is no body.
 
     Raises:
         Refusal: It is too large, too slow, or no JSON that everybody reads alike.
     """
-    content = await _bytes(request)
+    content = await _bytes(request, most_bytes)
     if not content:
         return None
     media = (request.header(b"content-type") or "").split(";")[0].strip().lower()
@@ -83,10 +83,10 @@ def _once_only(name: str) -> dict[str, str]:
     return {"path": name, "problem": "expected once"}
 
 
-async def _bytes(request: Request) -> bytes:
+async def _bytes(request: Request, most_bytes: int) -> bytes:
     declared = request.header(b"content-length") or "0"
-    if not _DIGITS.fullmatch(declared) or int(declared) > MAX_BYTES:
-        raise _too_large()
+    if not _DIGITS.fullmatch(declared) or int(declared) > most_bytes:
+        raise _too_large(most_bytes)
     content, is_whole = b"", False
     try:
         async with asyncio.timeout(_READ_SECONDS):
@@ -95,16 +95,16 @@ async def _bytes(request: Request) -> bytes:
                 if message["type"] == "http.disconnect":  # nobody reads the answer; it is noted as the caller's doing
                     raise Refusal(400, "cut_short", "The body ended before its end.")
                 content += message.get("body", b"")
-                if len(content) > MAX_BYTES:
-                    raise _too_large()
+                if len(content) > most_bytes:
+                    raise _too_large(most_bytes)
                 is_whole = not message.get("more_body", False)
     except TimeoutError:
         raise Refusal(408, "too_slow", "The body did not arrive in time.") from None
     return content
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, "too_large", f"The body may have {MAX_BYTES} bytes.")
+def _too_large(most_bytes: int) -> Refusal:
+    return Refusal(413, "too_large", f"The body may have {most_bytes} bytes.")
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

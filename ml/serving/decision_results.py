@@ -7,10 +7,6 @@ from typing import Any, Literal
 from ml.fraud.reason_titles import title_of
 
 
-class Unavailable(Exception):
-    """The log could not take the decision in time; nothing was answered, and asking again is safe."""
-
-
 @dataclass(frozen=True)
 class DecisionResult:
     """What became of one attempt.

@@ -17,7 +17,7 @@ from ml.fraud.online_state import Feature
 from ml.serving.column_lists import ColumnLists
 from ml.serving.decision_drafts import Basis, Draft, draft
 from ml.serving.decision_record import moment_of
-from ml.serving.decision_results import Unavailable
+from ml.serving.errors import NotInTime
 from ml.serving.fraud_parts import FraudParts
 from ml.serving.recent import Recent, Seen, seen_of
 from ml.settings import Settings, wall_clock
@@ -75,7 +75,7 @@ class DecisionsTogether:
         """Decide attempts; answers are in their order.
 
         Raises:
-            Unavailable: One cannot be decided, or its deadline has passed.
+            NotInTime: One cannot be decided, or its deadline has passed.
         """
         loop = asyncio.get_running_loop()
         waiting = [_Waiting(one, seen_of(one.attempt.event, None), loop.create_future()) for one in some]
@@ -156,7 +156,7 @@ class DecisionsTogether:
             except Exception as error:  # noqa: BLE001 - a customer waits, whatever a model or a policy throws
                 what = (those.model_version, those.policy_version, type(error).__name__)
                 _LOG.error("%s with %s cannot decide: %s", *what)
-        raise Unavailable("nothing can decide")
+        raise NotInTime("nothing can decide")
 
     def _use(self, days: Sequence[str], *, is_last: bool) -> dict[str, DayUse]:
         asked = list(dict.fromkeys(days))
@@ -165,7 +165,7 @@ class DecisionsTogether:
         try:
             return self._recent.use_of(asked)
         except LogUnavailable:
-            raise Unavailable("the log cannot be read") from None
+            raise NotInTime("the log cannot be read") from None
 
     def _now(self, attempt: Attempt) -> datetime:
         """Shop time of the decision: now; in a replayed shop, which lives in its past, the attempt's own moment."""
@@ -183,7 +183,7 @@ def _in_time(waiting: Sequence[_Waiting]) -> list[_Waiting]:
         if one.answer.done():
             continue
         if one.one.deadline <= now:
-            one.answer.set_exception(Unavailable("the deadline has passed"))
+            one.answer.set_exception(NotInTime("the deadline has passed"))
         else:
             kept.append(one)
     return kept

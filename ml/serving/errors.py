@@ -37,6 +37,10 @@ class Refusal(Exception):
         self.fields, self.headers = list(fields), dict(headers or {})
 
 
+class NotInTime(Exception):
+    """The log could not take an answer before its deadline; nothing was answered, and asking again is safe."""
+
+
 def overloaded() -> Refusal:
     """Too much is asked of this process. A new one each time: an exception keeps what it was raised through."""
     return Refusal(503, "overloaded", "There is too much to do; try again.", headers={"Retry-After": "1"})
@@ -61,6 +65,10 @@ def _refusal(error: Exception, request_id: str) -> Refusal:
         return Refusal(404, "not_found", "There is no case to review for this order.")
     if isinstance(error, CaseTaken):
         return Refusal(409, "case_taken", f"{error}.")
+    if isinstance(error, NotInTime):
+        return Refusal(
+            503, "unavailable", "Nothing could be recorded in time; try again.", headers={"Retry-After": "1"}
+        )
     # The type tells what to look for; the text may hold what was sent.
     _LOG.error("request %s failed: %s at %s", request_id, type(error).__name__, _place(error))
     # What callers send is judged before it gets here: data that fails now is the shop's own, and no caller can mend it.

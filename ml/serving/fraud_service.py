@@ -21,8 +21,9 @@ from ml.outcomes import ToolFailed
 from ml.serving.column_lists import ColumnLists
 from ml.serving.decision_drafts import Draft
 from ml.serving.decision_lookup import find_decision
-from ml.serving.decision_results import DecisionResult, Unavailable
+from ml.serving.decision_results import DecisionResult
 from ml.serving.decision_together import DecisionsTogether, Undecided
+from ml.serving.errors import NotInTime
 from ml.serving.feature_lag import FeatureLag
 from ml.serving.fraud_parts import FraudParts, built_in_parts
 from ml.serving.reader import NotRead, StoreReader
@@ -101,7 +102,7 @@ class FraudService:
             received: `time.perf_counter()` when the request's first byte was known.
 
         Raises:
-            Unavailable: The log cannot take them in time. Those of a batch that it took are known when asked again.
+            NotInTime: The log cannot take them in time. Those of a batch that it took are known when asked again.
         """
         allowed = self._settings.deadline_ms / 1000 + SECONDS_PER_FURTHER_ATTEMPT * (len(attempts) - 1)
         key = None if idempotency_key is None else f"{caller}:{idempotency_key}"
@@ -201,7 +202,7 @@ class FraudService:
         try:
             self._recent.refresh_use(day)
         except LogUnavailable:
-            raise Unavailable("the log cannot be read") from None
+            raise NotInTime("the log cannot be read") from None
 
     async def _append(self, entries: Sequence[Entry], deadline: float) -> list[Outcome]:
         left = deadline - time.perf_counter()
@@ -209,7 +210,7 @@ class FraudService:
             async with asyncio.timeout(max(left, 0.0)):
                 return await self._committer.append(entries)
         except (TimeoutError, LogUnavailable):
-            raise Unavailable("the log cannot take the decision in time") from None
+            raise NotInTime("the log cannot take the decision in time") from None
 
     def _result(self, outcome: Outcome, one: Draft) -> DecisionResult:
         event, decision_id = one.basis.attempt.event, one.entry.key

@@ -102,4 +102,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.alarm(int(CHECK_SECONDS))  # ends it also when the process that would have ended it is gone
     sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from ml.serving.bodies import StrictBody, read_json, read_query
+from ml.fraud.events import UNPRINTABLE
+from ml.serving.bodies import MAX_BYTES, StrictBody, read_json, read_query
 from ml.serving.errors import Refusal, overloaded
 from ml.serving.keys import Caller
 from ml.serving.requests import Answer, Request
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ml.serving.services import Services
 
 MOST_ID_CHARACTERS = 200
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff\ufffd]{1,200}")
+_PRINTABLE = re.compile(rf"[^{UNPRINTABLE}\ud800-\udfff\ufffd]{{1,{MOST_ID_CHARACTERS}}}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -55,6 +56,7 @@ class Operation:
         scope: What a key needs; None for the routes that are open.
         takes_idempotency_key: A POST that changes something and may be sent again.
         has_deadline: One customer waits for it; how long it takes tells how much there is to do.
+        most_bytes: That the body may have.
         errors: Statuses beside those that every route can answer.
     """
 
@@ -70,6 +72,7 @@ class Operation:
     takes_idempotency_key: bool = False
     needs_body: bool = True
     has_deadline: bool = False
+    most_bytes: int = MAX_BYTES
     errors: tuple[int, ...] = ()
     media_type: str = "application/json"
     path_names: tuple[str, ...] = field(init=False)
@@ -101,7 +104,7 @@ async def answered(
         raise overloaded()  # before the body is read: what is refused costs little
     body: dict[str, Any] = {}
     if operation.body is not None:
-        found = await read_json(request)
+        found = await read_json(request, operation.most_bytes)
         if found is None and operation.needs_body:
             raise Refusal(422, "invalid", "The body has to be a JSON object.")
         body = found or {}

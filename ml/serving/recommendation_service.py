@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ml.serving.decision_results import Unavailable
+from ml.serving.errors import NotInTime
 from ml.serving.exposures import Chosen, RecommendationRequest, exposure
 from ml.serving.reader import NotRead, StoreReader
 from ml.serving.recommendation_ladder import Known, choose, is_too_old
@@ -70,7 +70,7 @@ class RecommendationService:
             received: `time.perf_counter()` when the request's first byte was known; the deadline counts from it.
 
         Raises:
-            Unavailable: The log cannot take the exposures in time; nothing is answered.
+            NotInTime: The log cannot take the exposures in time; nothing is answered.
         """
         allowed = self._settings.deadline_ms / 1000 + SECONDS_PER_FURTHER_REQUEST * (len(requests) - 1)
         deadline = received + allowed
@@ -147,7 +147,7 @@ class RecommendationService:
             async with asyncio.timeout(max(left, 0.0)):
                 await self._committer.append(entries)
         except (TimeoutError, LogUnavailable):
-            raise Unavailable("the log cannot take the exposures in time") from None
+            raise NotInTime("the log cannot take the exposures in time") from None
 
     def _tell(self, chosen: Chosen) -> None:
         self._newest_step = chosen.step

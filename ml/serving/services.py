@@ -20,8 +20,8 @@ from ml.stores.group_commit import GroupCommitter
 from ml.stores.operations import Operations
 from ml.stores.serving_log import ServingLog
 
-# A process that starts waits so long for its first models; then it answers by the ladder until they are there.
-_FIRST_LOAD_SECONDS = 2.0
+FIRST_LOAD_SECONDS = 2.0
+"""A process that starts waits so long for its first models; then it answers by the ladder until they are there."""
 
 
 @dataclass
@@ -80,11 +80,11 @@ class Services:
             Admission(settings.deadline_ms / 1000),
         )
 
-    async def start(self) -> None:
-        """Load what is served, in a thread; after a short wait answers are given without what is not loaded yet."""
+    async def start(self, first_load_seconds: float = FIRST_LOAD_SECONDS) -> None:
+        """Load what is served, in a thread; after a while answers are given without what is not loaded yet."""
         self._loading = asyncio.create_task(self._load())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._loading), _FIRST_LOAD_SECONDS)
+            await asyncio.wait_for(asyncio.shield(self._loading), first_load_seconds)
 
     async def _load(self) -> None:
         await asyncio.to_thread(self.loader.load_now)

@@ -5,7 +5,9 @@ with none left, the rest is loaded without a model, and the lower steps of the p
 has loaded something keeps it whatever comes after.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ml.alerts.incidents import close_incident, open_incident
@@ -14,29 +16,49 @@ from ml.serving.golden_check import check_in_child
 from ml.serving.loader import NO_MODEL, Alternative, Loader, Slot, Versioned
 from ml.serving.recommender_parts import RecommenderParts, load_recommender, recommender_fingerprint
 from ml.settings import Settings, wall_clock
+from ml.stores.durable import exclusive_lock
 from ml.stores.operations import Operations
 from ml.stores.registry import champion
 
 T = TypeVar("T", bound=Versioned)
 
+CHECKED_DIR = "SERVING_CHECKED_DIR"
+"""Environment variable: the folder in which the processes of one port note what they have checked."""
 KIND, RULE = "serving_refused", "checked_before_serving"
 # A tool that fails once is busy; one that goes on failing leaves us not knowing whether the newest could be served.
 _ACCIDENTS_BEFORE_TELLING = 3
 
 
 class Checked:
-    """Versions that passed their check in a child of this process; each is checked once."""
+    """Versions that passed their check in a child process; each is checked once.
 
-    def __init__(self, settings: Settings, product: str, check: Callable[[Settings, str, str], None]) -> None:
-        self._settings, self._product, self._check = settings, product, check
+    Args:
+        folder: Of all processes of the port: what one of them has checked no other checks again, so that one that
+            takes another's place has its models soon. None: this process is alone.
+    """
+
+    def __init__(
+        self, settings: Settings, product: str, check: Callable[[Settings, str, str], None], folder: Path | None
+    ) -> None:
+        self._settings, self._product, self._check, self._folder = settings, product, check, folder
         self._passed: set[str] = set()
 
     def require(self, version: str) -> str:
         """The version, if it passes; raises DataFailed or ToolFailed else. Its sha256 are held at each load anyway."""
         if version not in self._passed:
-            self._check(self._settings, self._product, version)
+            self._check_once(version)
             self._passed = {version}
         return version
+
+    def _check_once(self, version: str) -> None:
+        if self._folder is None:
+            self._check(self._settings, self._product, version)
+            return
+        with exclusive_lock(self._folder / f"{self._product}.lock"):
+            passed = self._folder / f"{self._product} {version}"
+            if not passed.exists():
+                self._check(self._settings, self._product, version)
+                passed.touch()
 
 
 def product_slot(
@@ -53,7 +75,8 @@ def product_slot(
         load: Loads what is served with this model version; None before the first champion; `NO_MODEL`: without one.
         check: Judges a version before its first load here.
     """
-    checked = Checked(settings, product, check)
+    shared = os.environ.get(CHECKED_DIR)
+    checked = Checked(settings, product, check, Path(shared) if shared else None)
     judged: list[str | None] = [None]  # what is loaded is what was checked, also when the pointer moves in between
 
     def check_champion() -> None:

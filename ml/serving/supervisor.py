@@ -24,7 +24,10 @@ _PAUSE_SECONDS = 0.1
 _FIRST_RESTART_SECONDS = 0.2
 _LONGEST_RESTART_SECONDS = 10.0
 _STABLE_SECONDS = 30.0
-_MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
+# By their names, for to import them from where they are read would load half of the API.
+_MULTIPROC_DIR, _CHECKED_DIR = "PROMETHEUS_MULTIPROC_DIR", "SERVING_CHECKED_DIR"
+# How long a process loads its models before it answers without: while nobody else answers, and while others do.
+_LOADS_ALONE_SECONDS, _LOADS_BESIDE_SECONDS = 2.0, 30.0
 HOST = "127.0.0.1"
 
 
@@ -77,7 +80,10 @@ class Supervisor:
         self._port, self._host, self._count, self._tell = port, host, workers, tell
         self._workers: list[_Worker] = []
         self._ends = False
-        self._metrics_dir = Path(tempfile.mkdtemp(prefix="shopwright-metrics-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="shopwright-serve-"))
+        self._metrics_dir, self._checked_dir = self._folder / "metrics", self._folder / "checked"
+        for made in (self._metrics_dir, self._checked_dir):
+            made.mkdir()
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT.
@@ -95,20 +101,21 @@ class Supervisor:
                 time.sleep(_PAUSE_SECONDS)
         finally:
             self._stop()
-            shutil.rmtree(self._metrics_dir, ignore_errors=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, _number: int, _frame: object) -> None:
         self._ends = True
 
-    def _start(self, pause: float = _FIRST_RESTART_SECONDS) -> _Worker:
+    def _start(self, pause: float = _FIRST_RESTART_SECONDS, load_seconds: float = _LOADS_ALONE_SECONDS) -> _Worker:
         environment = {
             **os.environ,
             _MULTIPROC_DIR: str(self._metrics_dir),
+            _CHECKED_DIR: str(self._checked_dir),
             f"{PREFIX}SERVING_WORKERS": str(self._count),  # they share the limits in equal parts
         }
         # A session of its own: an interrupt at the terminal reaches the supervisor, who ends the workers in order.
         process = subprocess.Popen(
-            [sys.executable, "-m", "ml.serving.worker", str(self._port), self._host],
+            [sys.executable, "-m", "ml.serving.worker", str(self._port), self._host, str(load_seconds)],
             stdin=subprocess.PIPE,
             env=environment,
             start_new_session=True,
@@ -129,7 +136,10 @@ class Supervisor:
             worker.pause = _FIRST_RESTART_SECONDS if is_stable else min(worker.pause * 2, _LONGEST_RESTART_SECONDS)
             worker.again_at = now + worker.pause
             self._tell(f"a process of the API ended with status {status}; another one takes its place")
-        return worker if now < worker.again_at else self._start(worker.pause)
+        if now < worker.again_at:
+            return worker
+        others_answer = any(other.process.poll() is None for other in self._workers)
+        return self._start(worker.pause, _LOADS_BESIDE_SECONDS if others_answer else _LOADS_ALONE_SECONDS)
 
     def _forget(self, worker: _Worker) -> None:
         """Figures that hold for living processes only go with it."""

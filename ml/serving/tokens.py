@@ -15,25 +15,30 @@ from ml.settings import KEY_NAME, PREFIX, SCOPES, Settings, SettingsError, wall_
 
 LONGEST_SECONDS = 24 * 3600
 LEEWAY_SECONDS = 60
+_PEM = re.compile(r"-----BEGIN [^-]+-----.+?-----END [^-]+-----", re.DOTALL)
 _MAX_CHARACTERS = 4096
 _MOST_REMEMBERED = 1024
 
 
 class TokenReader:
-    """Reads the tokens of one issuer.
+    """Reads the tokens of one issuer, who may have several keys while one takes another's place.
 
     A signature takes longer to check than a decision takes to make, so tokens that were found good are remembered
     until they expire, by their digest.
 
+    Args:
+        public_keys: One PEM block, or several one after the other.
+
     Raises:
-        SettingsError: The public key is none, or of another algorithm.
+        SettingsError: A public key is none, or of another algorithm.
     """
 
-    def __init__(self, public_key: str, algorithm: str, issuer: str, shop_id: str) -> None:
+    def __init__(self, public_keys: str, algorithm: str, issuer: str, shop_id: str) -> None:
         self._algorithm, self._issuer, self._audience = algorithm, issuer, f"shopwright:{shop_id}"
         try:
             # PyJWT refuses a public key as the secret of HS256; with the algorithm pinned it never gets there.
-            self._key = jwt.get_algorithm_by_name(algorithm).prepare_key(public_key)
+            prepare = jwt.get_algorithm_by_name(algorithm).prepare_key
+            self._keys = [prepare(key) for key in _PEM.findall(public_keys) or [public_keys]]
         except Exception:  # noqa: BLE001 - whatever the library says of the key's text, it is not repeated
             raise SettingsError(f"{PREFIX}JWT_PUBLIC_KEY: expected a public key in PEM for {algorithm}") from None
         self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
@@ -63,19 +68,8 @@ class TokenReader:
         return self._verified(token, digest)
 
     def _verified(self, token: str, digest: bytes) -> Caller | None:
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._key,
-                algorithms=[self._algorithm],
-                audience=self._audience,
-                issuer=self._issuer,
-                leeway=LEEWAY_SECONDS,
-                options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_iat": True, "strict_aud": True},
-            )
-        except jwt.ExpiredSignatureError:
-            raise Expired from None
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
+        claims = self._claims(token)
+        if claims is None:
             return None
         caller = _caller(claims)
         seconds = claims["exp"] - claims["iat"]
@@ -83,6 +77,27 @@ class TokenReader:
             return None
         self._remember(digest, claims["exp"], caller)
         return caller
+
+    def _claims(self, token: str) -> dict[str, Any] | None:
+        for key in self._keys:
+            try:
+                claims: dict[str, Any] = jwt.decode(
+                    token,
+                    key,
+                    algorithms=[self._algorithm],
+                    audience=self._audience,
+                    issuer=self._issuer,
+                    leeway=LEEWAY_SECONDS,
+                    options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_iat": True, "strict_aud": True},
+                )
+            except jwt.InvalidSignatureError:  # it may be of the next key
+                continue
+            except jwt.ExpiredSignatureError:
+                raise Expired from None
+            except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
+                return None
+            return claims
+        return None
 
     def _remember(self, digest: bytes, expires_at: float, caller: Caller) -> None:
         left = expires_at + LEEWAY_SECONDS - wall_clock().timestamp()

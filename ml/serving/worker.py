@@ -1,6 +1,6 @@
 """One process that answers on the shared port; the supervisor (`shopwright serve`) starts it.
 
-    python -m ml.serving.worker PORT [HOST]
+    python -m ml.serving.worker PORT HOST SECONDS
 
 It ends when it is told to (SIGTERM) or when its standard input ends, which is when its supervisor is gone; requests
 under way are answered first.
@@ -18,7 +18,7 @@ from ml.outcomes import EXIT_OK, EXIT_TOOL_FAILED, EXIT_USAGE
 from ml.serving.http_protocol import LimitedProtocol
 from ml.serving.lean_imports import leave_out_sklearn
 from ml.serving.request_log import RequestLog
-from ml.serving.supervisor import HOST, shared_socket
+from ml.serving.supervisor import shared_socket
 from ml.settings import SettingsError, get_settings
 
 GRACE_SECONDS = 5
@@ -28,8 +28,12 @@ _BACKLOG = 1024
 _SWITCH_SECONDS = 0.0005
 
 
-def serve(port: int, host: str = HOST) -> int:
-    """Answer until told to end; the exit status."""
+def serve(port: int, host: str, first_load_seconds: float) -> int:
+    """Answer until told to end; the exit status.
+
+    Args:
+        first_load_seconds: How long it waits for its first models before it answers without.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     # uvicorn's own words repeat addresses and the text of errors.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)
@@ -39,7 +43,7 @@ def serve(port: int, host: str = HOST) -> int:
     from ml.serving.app import create_app
 
     try:
-        app = create_app(get_settings(), request_log=RequestLog())
+        app = create_app(get_settings(), request_log=RequestLog(), first_load_seconds=first_load_seconds)
     except SettingsError as error:
         sys.stderr.write(f"settings: {error}\n")
         return EXIT_USAGE
@@ -81,4 +85,4 @@ def _end_with_supervisor(server: uvicorn.Server) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(int(sys.argv[1]), *sys.argv[2:3]))
+    sys.exit(serve(int(sys.argv[1]), sys.argv[2], float(sys.argv[3])))

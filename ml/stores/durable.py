@@ -11,6 +11,9 @@ from pathlib import Path
 
 from ml.outcomes import ToolFailed
 
+PRIVATE_FOLDER = 0o700
+"""Mode of a folder that holds personal data."""
+
 # What a system says when it will not store bytes. Libraries pass the sentence on, not always the number.
 _STORAGE_REFUSALS = {
     os.strerror(code): errno.errorcode[code]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.outcomes import ToolFailed
+from ml.stores.durable import PRIVATE_FOLDER
 
 _WAIT_SECONDS = 10.0
 _STEP_SECONDS = 0.0005
@@ -124,7 +125,7 @@ class LogFile:
     def _connection(self, use: str, wait_seconds: float) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, use, None)
         if connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
             connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")

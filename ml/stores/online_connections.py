@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ml.outcomes import ToolFailed
 from ml.settings import PREFIX, Settings, SettingsError
+from ml.stores.durable import PRIVATE_FOLDER
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -72,7 +73,7 @@ class OnlineFile:
             connection.close()
             connection = None
         if connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
             connection = sqlite3.connect(self._path, timeout=self._wait_seconds, isolation_level=None)
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")

@@ -24,7 +24,7 @@ from ml.outcomes import DataFailed
 from ml.settings import Settings, wall_clock
 from ml.shop.contract import CONTRACT, RESERVED_COLUMNS
 from ml.shop.contract.table import Tag
-from ml.stores.durable import exclusive_lock, sync_file, sync_folder
+from ml.stores.durable import PRIVATE_FOLDER, exclusive_lock, sync_file, sync_folder
 from ml.stores.operations import Operations, quarantine_decisions, quarantine_entries, quarantine_reveals
 from ml.stores.raw import batch_day
 
@@ -32,7 +32,6 @@ UNPARSED_RULE = "line_unparsed"
 """The rule of lines that could not be split into columns; their entries hold lines, not rows of the table."""
 DEFAULT_OWNER = "shop-data"
 MASK = "•••"
-_PRIVATE_FOLDER = 0o700
 # Beside the row itself; none of them is taken from the data.
 NOTE_COLUMNS = ("_table", "_rule", "_reason", "_batch_id", "_batch_date")
 
@@ -129,7 +128,7 @@ class Quarantine:
     def _write(self, entry: SetAside) -> None:
         path = self.path_of(entry.table, entry.batch_id, entry.rule)
         for folder in (self.root, path.parent.parent, path.parent):
-            folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         # mkstemp makes files that nobody else can read.
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
         os.close(descriptor)

@@ -222,6 +222,14 @@ def test_a_declared_size_is_believed_when_it_is_too_large(api):
     assert answer_of(api.send(head)) == (413, "too_large")
 
 
+def test_a_batch_may_be_as_long_as_it_says_and_has_a_limit_of_its_own(api):
+    views = [VIEW | {"interaction_id": f"long-{place:03d}-{'x' * 180}"} for place in range(500)]
+    body = json.dumps({"events": views}).encode()
+    assert 64 * 1024 < len(body) < 256 * 1024
+    assert answer_of(api.send(post(body, path=b"/v1/events/batch"))) == (200, "")
+    assert answer_of(api.send(post(b"x" * (256 * 1024 + 1), path=b"/v1/events/batch"))) == (413, "too_large")
+
+
 def test_chunks_that_end_are_read(api):
     head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n" + JSON + KEY
     body = json.dumps(VIEW | {"interaction_id": "chunked"}).encode()

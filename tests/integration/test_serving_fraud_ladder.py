@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ml.cli.fraud.events import follow_log
-from ml.serving.decision_results import Unavailable
+from ml.serving.errors import NotInTime
 from ml.settings import Settings
 from ml.stores import state_store
 from tests.fraud_serving import Serving, attempt, install_model, of_shop, serving
@@ -202,7 +202,7 @@ def test_a_locked_sqlite_state_is_late_and_a_locked_log_refuses(tmp_path: Path) 
         blocker = sqlite3.connect(settings.shop_dir / "serving" / "log.db", isolation_level=None)
         blocker.execute("begin immediate")
         try:
-            with pytest.raises(Unavailable):
+            with pytest.raises(NotInTime):
                 await shop.decide(attempt(900))
         finally:
             blocker.execute("rollback")

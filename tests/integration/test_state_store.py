@@ -96,7 +96,7 @@ def test_refused_events_are_told_by_line_and_rule_and_never_by_value(settings: S
     posted = post_events(settings, [*bad, payment(4)], now)
     assert posted.taken == 1
     told = dict(posted.refused)
-    assert [told[line].split(":")[-1].split()[0] for line in range(1, 7)] == [
+    assert [told[line].split(": ")[-1].split()[0] for line in range(1, 7)] == [
         "event_time_out_of_range",
         "negative",
         "not_finite",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ml.fraud.events import Attempt, EventRefused, parse_attempt
-from ml.serving.bodies import validated
-from ml.serving.decision_results import DecisionResult, Unavailable, public_view
+from ml.serving.bodies import MAX_BATCH_BYTES, validated
+from ml.serving.decision_results import DecisionResult, public_view
 from ml.serving.errors import Refusal
 from ml.serving.events import canonical_json
 from ml.serving.keys import Caller
@@ -82,17 +82,9 @@ async def _decided(call: Call, bodies: list[dict[str, Any]], paths: list[str]) -
     for attempt in attempts:
         call.services.limits.take_customer(attempt.event.values.get("customer_id"))
     digests = [hashlib.sha256(canonical_json(body).encode()).hexdigest() for body in bodies]
-    try:
-        return await call.services.fraud.decide(
-            attempts, digests, call.caller.name, call.idempotency_key, call.request_digest, call.request.received
-        )
-    except Unavailable:
-        raise not_in_time() from None
-
-
-def not_in_time() -> Refusal:
-    """Nothing could be made durable within the deadline, so nothing is answered."""
-    return Refusal(503, "unavailable", "Nothing could be recorded in time; try again.", headers={"Retry-After": "1"})
+    return await call.services.fraud.decide(
+        attempts, digests, call.caller.name, call.idempotency_key, call.request_digest, call.request.received
+    )
 
 
 def _shown(caller: Caller, answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -143,6 +135,7 @@ OPERATIONS = (
         body=PaymentAttempts,
         takes_idempotency_key=True,
         errors=(409,),
+        most_bytes=MAX_BATCH_BYTES,
     ),
     Operation(
         "show_decision",

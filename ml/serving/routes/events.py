@@ -1,5 +1,6 @@
 """What happens in the shop: durable before it is acknowledged, each once."""
 
+from ml.serving.bodies import MAX_BATCH_BYTES
 from ml.serving.errors import Refusal
 from ml.serving.event_service import TakenEvents
 from ml.serving.models.events import MOST_EVENTS, Event, Events, Taken
@@ -63,5 +64,6 @@ OPERATIONS = (
         body=Events,
         takes_idempotency_key=True,
         errors=(409,),
+        most_bytes=MAX_BATCH_BYTES,
     ),
 )

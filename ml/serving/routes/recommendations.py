@@ -1,7 +1,6 @@
 """Recommendations for a customer, by the best step of the ladder that answers in time."""
 
-from ml.serving.bodies import validated
-from ml.serving.decision_results import Unavailable
+from ml.serving.bodies import MAX_BATCH_BYTES, validated
 from ml.serving.exposures import RecommendationRequest
 from ml.serving.models.recommendations import (
     Recommendation,
@@ -11,7 +10,6 @@ from ml.serving.models.recommendations import (
 )
 from ml.serving.operations import Call, Operation
 from ml.serving.requests import Answer
-from ml.serving.routes.decisions import not_in_time
 
 READ = "recommendations:read"
 
@@ -37,10 +35,7 @@ def _wanted(customer_id: str, query: RecommendationQuery) -> RecommendationReque
 async def _answers(call: Call, requests: list[RecommendationRequest]) -> list[dict[str, object]]:
     for request in requests:
         call.services.limits.take_customer(request.customer_id)
-    try:
-        return await call.services.recommendations.recommend(requests, call.caller.name, call.request.received)
-    except Unavailable:
-        raise not_in_time() from None
+    return await call.services.recommendations.recommend(requests, call.caller.name, call.request.received)
 
 
 OPERATIONS = (
@@ -64,5 +59,6 @@ OPERATIONS = (
         _recommend_several,
         Recommendations,
         body=WantedRecommendations,
+        most_bytes=MAX_BATCH_BYTES,
     ),
 )

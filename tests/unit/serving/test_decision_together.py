@@ -10,8 +10,8 @@ import pytest
 
 from ml.fraud.engine import DayUse, FraudEngine
 from ml.serving.decision_drafts import Draft
-from ml.serving.decision_results import Unavailable
 from ml.serving.decision_together import MOST_TOGETHER, Undecided
+from ml.serving.errors import NotInTime
 from ml.settings import Settings
 from tests.fraud_serving import Serving, attempt, install_model, of_shop, serving
 
@@ -118,7 +118,7 @@ def test_one_that_cannot_be_decided_with_others_costs_them_nothing(settings: Set
 def test_whose_deadline_has_passed_is_told_so_and_not_decided(settings: Settings, calls: list[int]) -> None:
     async def story(shop: Serving) -> None:
         late, in_time = await at_once(shop, [undecided(shop, 1, seconds=-1.0), undecided(shop, 2)])
-        assert isinstance(late, Unavailable)
+        assert isinstance(late, NotInTime)
         assert isinstance(in_time, Draft)
         assert calls == [1]
 

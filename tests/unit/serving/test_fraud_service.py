@@ -12,7 +12,8 @@ import pytest
 from ml.fraud.engine import FraudEngine
 from ml.fraud.policy_file import default_policy
 from ml.serving import decision_drafts, fraud_service
-from ml.serving.decision_results import Unavailable, public_view
+from ml.serving.decision_results import public_view
+from ml.serving.errors import NotInTime
 from ml.settings import Settings
 from ml.stores.bundles import product_dir
 from ml.stores.policies import change_state, submit_policy
@@ -153,7 +154,7 @@ def test_no_answer_that_the_log_does_not_hold(settings: Settings, monkeypatch: p
             await asyncio.sleep(3600)
 
         monkeypatch.setattr(shop.committer, "append", never)
-        with pytest.raises(Unavailable):
+        with pytest.raises(NotInTime):
             await shop.decide(attempt(1))
 
     tell(settings.model_copy(update={"deadline_ms": 50}), story)

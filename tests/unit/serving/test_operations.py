@@ -8,7 +8,7 @@ import pytest
 
 from ml.outcomes import ToolFailed
 from ml.serving.app import create_app
-from ml.serving.decision_results import Unavailable
+from ml.serving.errors import NotInTime
 from tests.serving_stubs import ATTEMPT, VIEW, signed
 from tests.unit.serving.refusals import CANARY, error_of
 
@@ -58,7 +58,7 @@ def test_a_request_under_way_holds_its_key(settings, services):
     assert services.under_way == set()
 
 
-@pytest.mark.parametrize("error", [Unavailable(CANARY), ToolFailed(CANARY)])
+@pytest.mark.parametrize("error", [NotInTime(CANARY), ToolFailed(CANARY)])
 def test_what_cannot_be_recorded_is_not_answered(client, services, caplog, error):
     services.fraud.raises = services.recommendations.raises = error
     for answer in (
@@ -100,7 +100,7 @@ def test_only_what_was_answered_tells_how_long_answers_take(client, services):
     services.admission.leave = noting
     client.post("/v1/fraud/decisions", json=ATTEMPT, headers=signed())
     client.post("/v1/fraud/decisions", json=ATTEMPT | {"amount_cents": -1}, headers=signed())
-    services.fraud.raises = Unavailable("too late")
+    services.fraud.raises = NotInTime("too late")
     client.post("/v1/fraud/decisions", json=ATTEMPT | {"payment_id": "p2"}, headers=signed())
     client.post("/v1/events", json=VIEW, headers=signed())
     client.get("/healthz")

@@ -15,7 +15,7 @@ import pytest
 from ml.outcomes import DataFailed
 from ml.recommender.online import Filters, Offer, RecommenderEngine
 from ml.serving import recommendation_service
-from ml.serving.decision_results import Unavailable
+from ml.serving.errors import NotInTime
 from ml.serving.exposures import RecommendationRequest
 from ml.serving.recommendation_service import RecommendationService
 from ml.serving.recommender_parts import RecommenderParts
@@ -155,7 +155,7 @@ def test_every_answer_is_kept_with_propensities_before_it_is_given(shop: Shop) -
 
 def test_what_the_log_cannot_take_is_not_answered(shop: Shop) -> None:
     shop.log.is_full = True
-    with pytest.raises(Unavailable):
+    with pytest.raises(NotInTime):
         shop.ask()
 
 

@@ -51,6 +51,18 @@ def reader() -> TokenReader:
     return TokenReader(PUBLIC, "ES256", "https://login.shop", "tea")
 
 
+def test_while_a_new_key_takes_the_place_of_an_old_one_both_sign():
+    old, new = ec.generate_private_key(ec.SECP256R1()), SIGNER
+    both = TokenReader(f"{pem(old)}\n{pem(new)}", "ES256", "https://login.shop", "tea")
+    assert both.caller_of(token(old)) is not None
+    assert both.caller_of(token(new)) is not None
+    assert both.caller_of(token(STRANGER)) is None
+    with pytest.raises(Expired):
+        both.caller_of(token(new, iat=timedelta(hours=-3), exp=timedelta(hours=-2)))
+    with pytest.raises(SettingsError):
+        TokenReader(f"{pem(new)}\n{pem(rsa.generate_private_key(65537, 2048))}", "ES256", "https://login.shop", "tea")
+
+
 def test_a_token_says_who_and_what_for(reader):
     caller = reader.caller_of(token())
     assert caller is not None
