@@ -38,6 +38,8 @@ class PreparedModel:
         self.plan = InputPlan(columns, scorer.features)
         self.groups = ReasonGroups(scorer.features)
         self.names = (*scorer.features, BIAS)
+        # What a model makes once, at the first row that it sees, it makes here, and not while a customer waits.
+        scorer.judged(np.zeros((1, len(scorer.features)), dtype=np.float32))
 
     def says(self, rows: AttemptRows, at: npt.NDArray[np.bool_]) -> "ModelSays":
         """What it says of the rows `at`; nothing of the others."""
