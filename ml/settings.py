@@ -149,6 +149,9 @@ class Settings(BaseSettings):
 
     serving_port: int = Field(8400, ge=0, le=65535, description="Port of the API on loopback; 0 takes a free port.")
     serving_workers: int = Field(1, ge=1, le=64, description="Processes that answer on that port.")
+    serving_checked_dir: Path | None = Field(
+        None, description="Where they note which models were checked; `shopwright serve` sets it for them."
+    )
     deadline_ms: int = Field(100, ge=10, le=5000, description="Answers are there by then, degraded or not.")
     key_requests_per_second: int = Field(
         1000, ge=1, le=1_000_000, description="Requests of one key that are answered; more get 429."

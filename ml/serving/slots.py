@@ -5,7 +5,6 @@ with none left, the rest is loaded without a model, and the lower steps of the p
 has loaded something keeps it whatever comes after.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +21,6 @@ from ml.stores.registry import champion
 
 T = TypeVar("T", bound=Versioned)
 
-CHECKED_DIR = "SERVING_CHECKED_DIR"
-"""Environment variable: the folder in which the processes of one port note what they have checked."""
 KIND, RULE = "serving_refused", "checked_before_serving"
 # A tool that fails once is busy; one that goes on failing leaves us not knowing whether the newest could be served.
 _ACCIDENTS_BEFORE_TELLING = 3
@@ -75,8 +72,7 @@ def product_slot(
         load: Loads what is served with this model version; None before the first champion; `NO_MODEL`: without one.
         check: Judges a version before its first load here.
     """
-    shared = os.environ.get(CHECKED_DIR)
-    checked = Checked(settings, product, check, Path(shared) if shared else None)
+    checked = Checked(settings, product, check, settings.serving_checked_dir)
     judged: list[str | None] = [None]  # what is loaded is what was checked, also when the pointer moves in between
 
     def check_champion() -> None:

@@ -24,8 +24,7 @@ _PAUSE_SECONDS = 0.1
 _FIRST_RESTART_SECONDS = 0.2
 _LONGEST_RESTART_SECONDS = 10.0
 _STABLE_SECONDS = 30.0
-# By their names, for to import them from where they are read would load half of the API.
-_MULTIPROC_DIR, _CHECKED_DIR = "PROMETHEUS_MULTIPROC_DIR", "SERVING_CHECKED_DIR"
+_MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
 # How long a process loads its models before it answers without: while nobody else answers, and while others do.
 _LOADS_ALONE_SECONDS, _LOADS_BESIDE_SECONDS = 2.0, 30.0
 HOST = "127.0.0.1"
@@ -110,8 +109,8 @@ class Supervisor:
         environment = {
             **os.environ,
             _MULTIPROC_DIR: str(self._metrics_dir),
-            _CHECKED_DIR: str(self._checked_dir),
             f"{PREFIX}SERVING_WORKERS": str(self._count),  # they share the limits in equal parts
+            f"{PREFIX}SERVING_CHECKED_DIR": str(self._checked_dir),
         }
         # A session of its own: an interrupt at the terminal reaches the supervisor, who ends the workers in order.
         process = subprocess.Popen(

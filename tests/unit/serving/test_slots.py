@@ -6,7 +6,7 @@ import pytest
 
 from ml.outcomes import DataFailed, ToolFailed
 from ml.serving.loader import NO_MODEL, Loader, Slot
-from ml.serving.slots import CHECKED_DIR, KIND, incidents_of, product_slot
+from ml.serving.slots import KIND, incidents_of, product_slot
 from ml.stores import registry
 from ml.stores.bundles import save_bundle
 from ml.stores.operations import Operations, incidents
@@ -55,10 +55,10 @@ def test_before_the_first_champion_parts_without_a_model_are_loaded(settings):
     assert asked == []
 
 
-def test_what_one_process_of_a_port_has_checked_no_other_checks_again(settings, tmp_path, monkeypatch):
+def test_what_one_process_of_a_port_has_checked_no_other_checks_again(settings, tmp_path):
     _promoted(settings, 1)
     (version,) = _promoted(settings, 1)
-    monkeypatch.setenv(CHECKED_DIR, str(tmp_path))
+    settings = settings.model_copy(update={"serving_checked_dir": tmp_path})
     asked = []
     for refused in ((version,), (), ()):  # what was refused is checked by each
         _slot(settings, refused=refused, asked=asked).refresh()
