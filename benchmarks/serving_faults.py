@@ -1,4 +1,4 @@
-"""What is done to a running shop while requests come in: one fault a minute, drawn from all of them.
+"""What is done to a running shop while requests come in: one fault a minute, in random order.
 
 Each fault says whether it struck: whether the process was there and is gone, the store held something and is empty, the
 pointer moves. A fault that misses proves nothing.
@@ -34,6 +34,20 @@ class Strike:
 
     struck: bool
     versions: tuple[str, ...] = ()
+
+
+def nth_fault(number: int, seed: int) -> str:
+    """Which fault comes when (0: first): all of them, then those that end processes, then the others on and on.
+
+    So every fault comes twice, and the processes of the last part live long enough to tell whether they grow, though
+    each fault that they may meet comes to them several times. The order within a round follows from the seed.
+    """
+    rounds = [list(FAULTS), sorted(ENDING)]
+    lasting = sorted(FAULTS.keys() - ENDING)
+    while sum(map(len, rounds)) <= number:
+        rounds.append(lasting)
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    return [name for one in rounds for name in draw.sample(one, len(one))][number]
 
 
 @dataclass
@@ -86,10 +100,7 @@ class Running:
         Returns:
             Its name.
         """
-        faults = list(FAULTS)
-        # Every fault once before one comes again; which is when follows from the seed.
-        order = random.Random(self.seed + number // len(faults)).sample(faults, len(faults))  # noqa: S311 - no secret
-        name = order[number % len(faults)]
+        name = nth_fault(number, self.seed)
         began = time.monotonic()
         strike = FAULTS[name](self)
         ended = time.monotonic()
@@ -265,3 +276,5 @@ FAULTS: dict[str, Callable[[Running], Strike]] = {
     "rollback": Running.rollback,
     "switch_policy": Running.switch_policy,
 }
+ENDING = frozenset({"kill_worker", "kill_follower", "crash_all", "restart_all"})
+"""Faults that end processes whose memory is watched."""

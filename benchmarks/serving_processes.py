@@ -187,7 +187,11 @@ def start_follower(shop: BenchShop, core: int | None = OTHER_CORE, **settings: o
     """`shopwright fraud follow`, out of the way of what is measured."""
     command = ["nice", "-n", "19", str(SHOPWRIGHT), "fraud", "follow"]
     environment = {**shop.environment(**{**API, **settings}), "OMP_NUM_THREADS": "1"}
-    return Process("follower", command, environment, core, shop.folder / "logs")
+    process = Process("follower", command, environment, core, shop.folder / "logs")
+    # Where the kernel shares the processor out among sessions, a process is nice to its own session only.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/autogroup").write_text("19")
+    return process
 
 
 def start_load(plan: Plan, folder: Path, name: str = "load") -> tuple[Process, Path]:

@@ -65,7 +65,7 @@ class Target:
 def repeats(target: Target, rate: float, seconds: float, count: int, arrivals: str = "even") -> dict[str, Any]:
     """The same load several times; the figures of each and the median of their percentiles."""
     runs = [target.run(rate, seconds, arrivals) for _ in range(count)]
-    return {"rate": rate, "arrivals": arrivals, "latency_ms": _medians(runs), "runs": [_brief(one) for one in runs]}
+    return {"rate": rate, "arrivals": arrivals, "latency_ms": _medians(runs), "runs": [brief(one) for one in runs]}
 
 
 def largest_rate(target: Target, p99_ms: float, start: float, seconds: float, count: int) -> dict[str, Any]:
@@ -113,6 +113,6 @@ def _medians(runs: list[dict[str, Any]]) -> dict[str, float]:
     return {name: round(median(run["latency_ms"].get(name, float("inf")) for run in runs), 3) for name in names}
 
 
-def _brief(run: dict[str, Any]) -> dict[str, Any]:
+def brief(run: dict[str, Any]) -> dict[str, Any]:
     """A run without what is the same in all of them."""
     return {name: value for name, value in run.items() if name != "plan"}

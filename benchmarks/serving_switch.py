@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from serving_processes import KEY, finish_load
-from serving_rates import Target, repeats
+from serving_rates import Target, brief
 from serving_requests import Asked
 
 _SWITCH_AFTER_SECONDS = 2.0
@@ -43,16 +43,19 @@ class Probe:
 def switch_under_load(
     target: Target, product: str, probe: Probe, rate: float, seconds: float, count: int
 ) -> dict[str, Any]:
-    """Load without a switch, then as many runs with one each, to and fro between two versions of one model."""
+    """Load without a switch and with one in turns, to and fro between two versions of one model.
+
+    In turns, so that what else the machine does in the meantime strikes both.
+    """
     from ml.settings import get_settings
     from ml.stores import registry
 
     settings = get_settings()
     versions = json.loads((probe.asked.shop.folder / "versions.json").read_bytes())[product]
     target.warm(rate)
-    without = repeats(target, rate, seconds, count)
-    runs, switched = [], []
+    without, runs, switched = [], [], []
     for _ in range(count):
+        without.append(target.run(rate, seconds))
         current = registry.champion(settings, product)
         assert current is not None
         other = versions[1] if current.version == versions[0] else versions[0]
@@ -63,14 +66,15 @@ def switch_under_load(
         is_served = _is_served(probe, other)
         switched.append(round(time.perf_counter() - moment, 2) if is_served else None)
         runs.append(finish_load(process, result))
-    p99 = median(run["latency_ms"]["p99"] for run in runs)
+    before, during = (median(run["latency_ms"]["p99"] for run in some) for some in (without, runs))
     return {
         "rate": rate,
-        "without": without,
-        "with": [{name: value for name, value in run.items() if name != "plan"} for run in runs],
+        "without": [brief(run) for run in without],
+        "with": [brief(run) for run in runs],
         "seconds_until_served": switched,
         "failed": sum(run["failed"] for run in runs) + sum(one is None for one in switched),
-        "p99_ratio": round(p99 / without["latency_ms"]["p99"], 2),
+        "p99_ms": {"without": before, "with": during},
+        "p99_ratio": round(during / before, 2),
     }
 
 

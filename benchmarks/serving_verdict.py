@@ -14,9 +14,8 @@ EXIT_CODES: Mapping[Verdict, int] = {"passed": 0, "failed": 1, "unknown": 2}
 # Of what was due, not of what was asked: shoppers that stopped asking are told by it too. Two of ten faults take the
 # whole API away until it has started again, which is up to a tenth of the time.
 LEAST_ANSWERED, FEWEST_DUE = 0.9, 100
-# A process is judged by what it does after its first minutes, when caches have filled, and for so long that the least
-# growth that fails is several times what Python takes from the system at once (1 MB).
-SETTLED_SECONDS, JUDGED_SECONDS, FEWEST_SAMPLES = 120.0, 180.0, 24
+# Judged for so long that the least growth that fails is several times what Python takes from the system at once (1 MB).
+JUDGED_SECONDS, FEWEST_SAMPLES = 180.0, 24
 LARGEST_SLOPE_MB_PER_MINUTE, WINDOW_SECONDS = 1.0, 20.0
 
 
@@ -82,23 +81,25 @@ def judge_faults(done: Sequence[Mapping[str, Any]], names: Collection[str], last
     return Point("passed", f"all {len(done)} struck")
 
 
-def judge_memory(memory: Mapping[str, Mapping[int, Samples]]) -> tuple[Point, dict[str, list[float]]]:
+def judge_memory(
+    memory: Mapping[str, Mapping[int, Samples]], settled_seconds: float
+) -> tuple[Point, dict[str, list[float]]]:
     """Whether no process grows; unknown when of a role none lived long enough to be judged.
 
-    The growth of a process is the slope of a straight line with one shift of its level, fitted by least squares to
-    the least that it held in each third of a minute. A leak goes on, so it is in the slope, whether it comes in drops
-    or at each event of a kind: the shift takes only one of its steps away. What happens once (a cache that is full, a
-    state that was built anew, memory that the allocator keeps afterwards) is the shift, wherever it is, and what comes
-    and goes within seconds is in no minimum. A straight line alone would make growth of a single step.
+    The growth of a process is the slope of a straight line, fitted by least squares to the least that it held in each
+    third of a minute: what comes and goes within seconds is in no minimum. Where a fall of its level explains more than
+    the line alone, it is the slope beside that fall if that is more: what is given back hides no growth.
 
     Args:
         memory: Role -> process id -> its samples.
+        settled_seconds: Of a process's life that do not count: so long that it has met everything once that may happen
+            to it, and keeps what is taken once (a cache that is full, memory that the allocator does not give back).
 
     Returns:
         The point; role -> MB a minute of each process that was judged.
     """
     slopes = {
-        role: [round(_slope(settled), 3) for settled in map(_settled, processes.values()) if settled]
+        role: [round(_slope(one), 3) for life in processes.values() if (one := _settled(life, settled_seconds))]
         for role, processes in memory.items()
     }
     told = ", ".join(f"{role} {max(found)}" for role, found in slopes.items() if found) or "nothing"
@@ -111,23 +112,25 @@ def judge_memory(memory: Mapping[str, Mapping[int, Samples]]) -> tuple[Point, di
     return Point("passed", told), slopes
 
 
-def _settled(samples: Samples) -> Samples:
-    """The samples after the first minutes; none when there are too few, or over too short a time, to be judged."""
-    settled = [one for one in samples if one[0] >= samples[0][0] + SETTLED_SECONDS]
+def _settled(samples: Samples, settled_seconds: float) -> Samples:
+    """The samples that count; none when there are too few, or over too short a time, to be judged."""
+    settled = [one for one in samples if one[0] >= samples[0][0] + settled_seconds]
     is_enough = len(settled) >= FEWEST_SAMPLES and settled[-1][0] - settled[0][0] >= JUDGED_SECONDS
     return settled if is_enough else []
 
 
 def _slope(settled: Samples) -> float:
-    """MB a minute, without the one shift of level that leaves the least unexplained."""
+    """MB a minute."""
     at, used = np.array(settled).T
     window = ((at - at[0]) // WINDOW_SECONDS).astype(int)
     numbers = np.unique(window)
     held = np.array([used[window == number].min() for number in numbers])
     minutes = numbers * WINDOW_SECONDS / 60
+    growth = float(np.polyfit(minutes, held, 1)[0])
     fits = []
-    for shift in minutes[1:]:
-        line = np.column_stack([np.ones_like(minutes), minutes, minutes >= shift])
+    for moment in minutes[1:]:
+        line = np.column_stack([np.ones_like(minutes), minutes, minutes >= moment])
         fit = np.linalg.lstsq(line, held)[0]
-        fits.append((float(np.square(held - line @ fit).sum()), float(fit[1])))
-    return min(fits)[1]
+        fits.append((float(np.square(held - line @ fit).sum()), float(fit[1]), float(fit[2])))
+    _, beside, shift = min(fits)
+    return max(growth, beside) if shift < 0 else growth

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from bench_serving import take_environment
 from machine import describe_run
-from serving_faults import FAULTS, Running
+from serving_faults import ENDING, FAULTS, Running
 from serving_history import Shoppers, hold_against_installation
 from serving_requests import open_asked
 from serving_shop import PROJECT, bench_shop, build, run_step
@@ -113,7 +113,8 @@ def _judged(
     history = shoppers.history
     kept = hold_against_installation(history, get_settings())
     due = {kind: rate * seconds for kind, rate in RATES.items()}
-    memory_point, slopes = judge_memory(memory)
+    # Until each fault that a process outlives has come to it.
+    memory_point, slopes = judge_memory(memory, (len(FAULTS.keys() - ENDING) + 1) * arguments.every)
     points = {
         **{name: judge_kept(kept[f"count_{name}"], history.acknowledged, name) for name in ("lost", "doubled")},
         "undeclared": judge_kept(len(history.undeclared), history.acknowledged, "undeclared"),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from ml.outcomes import DataFailed, ToolFailed
+from ml.serving.pacing import paced
 
 
 class Versioned(Protocol):
@@ -197,13 +198,14 @@ class Loader:
                     _LOG.error("%s: no incident could be recorded: %s", slot.name, type(error).__name__)
 
     def start(self) -> None:
-        """Go on looking, in a thread, until `stop`."""
+        """Go on looking, in a thread that leaves the processor to requests, until `stop`."""
         self._thread = threading.Thread(target=self._watch, name="loader", daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
         while not self._stops.wait(self._poll_seconds):
-            self.load_now()
+            with paced():
+                self.load_now()
 
     def stop(self) -> None:
         """End the thread; a load that is under way is not waited for longer than some seconds."""

@@ -6,11 +6,12 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml.settings import Settings, SettingsError
 from ml.stores.customer_rows import OlderRows, RowsAbsent, RowsUnavailable, RowsVersion, open_customer_rows
-from ml.stores.published_rows import CUSTOMER_ROWS, fill_online, published_store, restore_online
+from ml.stores.published_rows import CUSTOMER_ROWS, fill_online, make_current, published_store, restore_online
 from tests.posted_events import of_shop
 from tests.published_rows import lose_rows, publish_rows
 
@@ -135,6 +136,19 @@ def test_what_is_published_brings_a_lost_store_back(settings: Settings) -> None:
     assert restore_online(settings)
     assert open_customer_rows(settings).version() == version
     assert open_customer_rows(settings).read(["ann"]) == {"ann": b"row"}
+
+
+def test_every_row_of_a_part_of_several_groups_is_filled_in(settings: Settings) -> None:
+    names = [f"customer-{number:03d}" for number in range(450)]
+    table = pa.table({"customer_id": names, "row": [name.encode() for name in names]})
+    store = published_store(settings)
+    part = store.write_part(CUSTOMER_ROWS, "2024-03-10", table)
+    metadata = pq.read_metadata(store.open_part(part))
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [200, 200, 50]
+    assert fill_online(settings, store, part)
+    assert open_customer_rows(settings).version() is None  # nobody reads them yet
+    make_current(settings, part)
+    assert open_customer_rows(settings).read(names) == {name: name.encode() for name in names}
 
 
 def test_a_pointer_moves_only_to_rows_that_are_filled_in(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

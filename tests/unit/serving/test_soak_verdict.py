@@ -135,6 +135,9 @@ def test_a_fault_that_never_struck_does_not_pass(verdict, done, expected):
     assert verdict.judge_faults(done, ("kill", "promote"), {"v2": 15.0}).verdict == expected
 
 
+SETTLED_SECONDS = 120.0
+
+
 def _samples(mb_per_minute, minutes=6):
     return [(5.0 * n, 300.0 + mb_per_minute * 5.0 * n / 60) for n in range(minutes * 12)]
 
@@ -151,23 +154,25 @@ def _samples(mb_per_minute, minutes=6):
     ],
 )
 def test_memory_that_grows_or_could_not_be_judged_does_not_pass(verdict, memory, expected):
-    assert verdict.judge_memory(memory)[0].verdict == expected
+    assert verdict.judge_memory(memory, SETTLED_SECONDS)[0].verdict == expected
 
 
 def test_the_slope_is_in_mb_a_minute(verdict):
-    assert verdict.judge_memory({"worker": {1: _samples(0.75)}})[1] == {"worker": [pytest.approx(0.75)]}
+    _, slopes = verdict.judge_memory({"worker": {1: _samples(0.75)}}, SETTLED_SECONDS)
+    assert slopes == {"worker": [pytest.approx(0.75)]}
 
 
 MINUTES = 8
 LEAK = 1.5  # MB a minute
 SHAPES = {
-    "a step of 60 MB": (lambda at: 60.0 * (at > 300), "passed"),
-    "a step late": (lambda at: 60.0 * (at > 440), "passed"),
+    "a step of 60 MB while it settles": (lambda at: 60.0 * (at > 100), "passed"),
     "a saw-tooth of 15 s": (lambda at: 40.0 * (at % 15) / 15, "passed"),
     "a fall": (lambda at: -60.0 * (at > 300), "passed"),
+    "a step of 60 MB afterwards": (lambda at: 60.0 * (at > 300), "failed"),
+    "a step late": (lambda at: 60.0 * (at > 440), "failed"),
     "a leak": (lambda at: LEAK * at / 60, "failed"),
     "a leak that the system gives whole MB": (lambda at: LEAK * at // 60, "failed"),
-    "a leak beside a step": (lambda at: LEAK * at / 60 + 60.0 * (at > 300), "failed"),
+    "a leak after a step": (lambda at: LEAK * at / 60 + 60.0 * (at > 100), "failed"),
     "a leak beside a fall": (lambda at: LEAK * at / 60 - 60.0 * (at > 300), "failed"),
     "a leak below a saw-tooth": (lambda at: LEAK * at / 60 + 40.0 * (at % 15) / 15, "failed"),
     "two steps": (lambda at: 10.0 * (at > 240) + 10.0 * (at > 360), "failed"),
@@ -176,17 +181,27 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(("shape", "expected"), SHAPES.values(), ids=SHAPES)
-def test_what_goes_on_is_told_from_what_happens_once(verdict, shape, expected):
+def test_growth_is_told_from_what_settles_or_comes_and_goes(verdict, shape, expected):
     noise = random.Random(1)  # noqa: S311 - no secret
     samples = [(at, 300.0 + shape(at) + noise.gauss(0.0, 0.3)) for at in range(0, MINUTES * 60, 5)]
-    assert verdict.judge_memory({"worker": {1: samples}})[0].verdict == expected
+    assert verdict.judge_memory({"worker": {1: samples}}, SETTLED_SECONDS)[0].verdict == expected
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_leak_of_little_more_than_the_limit_fails_whatever_the_noise(verdict, seed):
     noise = random.Random(seed)  # noqa: S311 - no secret
     samples = [(at, 300.0 + 1.15 * at / 60 + noise.gauss(0.0, 0.3)) for at in range(0, MINUTES * 60, 5)]
-    assert verdict.judge_memory({"worker": {1: samples}})[0].verdict == "failed"
+    assert verdict.judge_memory({"worker": {1: samples}}, SETTLED_SECONDS)[0].verdict == "failed"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_fault_comes_twice_and_processes_live_long_at_the_end(verdict, seed):
+    faults = importlib.import_module("serving_faults")
+    made = [faults.nth_fault(number, seed) for number in range(30)]
+    assert set(made[:10]) == set(faults.FAULTS)
+    assert min(made.count(name) for name in faults.FAULTS) >= 2
+    assert not faults.ENDING.intersection(made[14:])
+    assert set(made[14:20]) == faults.FAULTS.keys() - faults.ENDING
 
 
 def test_the_worst_point_decides(verdict):
