@@ -29,6 +29,7 @@ class History:
         undeclared: Answers that do not say truthfully how they were found, and refusals that nothing explains.
         contradictions: Answers to a repeated request that differ from the first one.
         last_seen: Version of a model or policy -> when (monotonic) an answer last named it.
+        unrecorded: Recommendations that were shown though the log could not take them in time, and said so.
     """
 
     decisions: dict[str, tuple[str, str, str]] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class History:
     undeclared: list[str] = field(default_factory=list)
     contradictions: list[str] = field(default_factory=list)
     last_seen: dict[str, float] = field(default_factory=dict)
+    unrecorded: int = 0
 
     @property
     def acknowledged(self) -> dict[str, int]:
@@ -68,6 +70,9 @@ class History:
         if not is_declared or (shown.step != "static" and len(shown.items) != shown.k):
             self.undeclared.append(f"recommendation {shown.exposure_id}: {shown.step}, {len(shown.items)} items")
         self._see(shown.model_version)
+        if shown.exposure_id is None:  # it said that it may not be remembered
+            self.unrecorded += 1
+            return
         if shown.exposure_id in self.exposures:
             self.contradictions.append(shown.exposure_id)
         self.exposures.add(shown.exposure_id)

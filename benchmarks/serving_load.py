@@ -14,11 +14,13 @@ import select
 import socket
 import sys
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from serving_disk import DiskWatch, Stretch, overlap
 
 TIMEOUT_SECONDS = 5.0
 _OVERTIME_SECONDS = 2.0  # what is still unsent so long after the end is not sent: the server cannot keep up
@@ -35,6 +37,7 @@ class Plan:
         arrivals: "even", or "poisson" for gaps as of independent customers.
         core: That the generator is bound to; None for any.
         steps: Accepted values of the answer's `step`; an answer of 200 without one of them is undeclared.
+        disk_of: A folder on the disk that is watched; None watches none.
     """
 
     port: int
@@ -47,17 +50,18 @@ class Plan:
     offset: int = 0
     seed: int = 1
     steps: tuple[str, ...] = ()
+    disk_of: str | None = None
 
 
 @dataclass
 class Measured:
     """
     Attributes:
-        latencies: Milliseconds from the intended time to the answer's last byte, of every request that was answered.
+        lives: (intended time, the answer's last byte, whether it was 200) of every request that was answered.
         lags: Milliseconds by which the generator itself was late although a connection was free.
     """
 
-    latencies: list[float] = field(default_factory=list)
+    lives: list[tuple[float, float, bool]] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
@@ -65,9 +69,16 @@ class Measured:
     undeclared: int = 0
     seconds: float = 0.0
 
-    def summary(self, sent: int) -> dict[str, Any]:
-        answered = len(self.latencies)
+    def summary(self, sent: int, still: Sequence[Stretch]) -> dict[str, Any]:
+        """The figures of all; and of those during whose lives the disk never stood still, beside them.
+
+        Args:
+            still: When the disk stood still.
+        """
+        answered = len(self.lives)
         failed = sent - self.statuses["200"]
+        struck = [life for life in self.lives if overlap(life[:2], still)]
+        undisturbed = set(self.lives) - set(struck)
         return {
             "sent": sent,
             "answered": answered,
@@ -77,9 +88,23 @@ class Measured:
             "degraded_share": round(self.degraded / answered, 5) if answered else None,
             "undeclared": self.undeclared,
             "answered_per_second": round(answered / self.seconds, 1) if self.seconds else 0.0,
-            "latency_ms": percentiles(self.latencies),
+            "latency_ms": percentiles(_milliseconds(self.lives)),
+            "disk": {
+                "still_seconds": round(sum(end - begin for begin, end in still), 3),
+                "longest_ms": round(max((end - begin for begin, end in still), default=0.0) * 1000, 1),
+                "struck": len(struck),
+                "struck_and_refused": sum(not is_good for _, _, is_good in struck),
+            },
+            "undisturbed": {
+                "failed": failed - sum(not is_good for _, _, is_good in struck),
+                "latency_ms": percentiles(_milliseconds(undisturbed)),
+            },
             "generator_lag_ms": percentiles(self.lags),
         }
+
+
+def _milliseconds(lives: Iterable[tuple[float, float, bool]]) -> list[float]:
+    return [(end - due) * 1000 for due, end, _ in lives]
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
@@ -139,6 +164,17 @@ class Generator:
         self._looked_at = 0.0
 
     def run(self) -> dict[str, Any]:
+        if self._plan.disk_of is None:
+            return self._send_all().summary(self._count, ())
+        with DiskWatch(Path(self._plan.disk_of)) as disk:
+            measured = self._send_all()
+        return measured.summary(self._count, disk.stretches)
+
+    @property
+    def _count(self) -> int:
+        return max(1, int(self._plan.rate * self._plan.seconds))
+
+    def _send_all(self) -> Measured:
         dues = self._dues()
         for _ in range(self._plan.connections):
             self._open()
@@ -167,10 +203,10 @@ class Generator:
             self._measured.statuses["not sent"] = len(dues) - place
         if self._busy:
             self._measured.statuses["not answered"] = len(self._busy)
-        return self._measured.summary(len(dues))
+        return self._measured
 
     def _dues(self) -> list[float]:
-        count = max(1, int(self._plan.rate * self._plan.seconds))
+        count = self._count
         if self._plan.arrivals == "even":
             return [place / self._plan.rate for place in range(count)]
         draw, at, dues = random.Random(self._plan.seed), 0.0, []  # noqa: S311 - no secret
@@ -207,7 +243,7 @@ class Generator:
         self._free.append(connection)
         connection.free_since = perf_counter()
         measured = self._measured
-        measured.latencies.append((connection.free_since - connection.due) * 1000)
+        measured.lives.append((connection.due, connection.free_since, status == "200"))
         measured.statuses[status] += 1
         if status == "200" and self._steps:
             self._count_step(body)

@@ -1,4 +1,7 @@
-"""Another version of a model becomes champion while requests come in: none fails, and the p99 hardly moves."""
+"""Another version of a model becomes champion while requests come in: none fails, and the p99 hardly moves.
+
+Requests in whose time the disk stood still are told of apart: they are struck with and without a switch.
+"""
 
 import json
 import time
@@ -66,13 +69,18 @@ def switch_under_load(
         is_served = _is_served(probe, other)
         switched.append(round(time.perf_counter() - moment, 2) if is_served else None)
         runs.append(finish_load(process, result))
-    before, during = (median(run["latency_ms"]["p99"] for run in some) for some in (without, runs))
+    before, during = (median(run["undisturbed"]["latency_ms"]["p99"] for run in some) for some in (without, runs))
+    unserved = sum(one is None for one in switched)
     return {
         "rate": rate,
         "without": [brief(run) for run in without],
         "with": [brief(run) for run in runs],
         "seconds_until_served": switched,
-        "failed": sum(run["failed"] for run in runs) + sum(one is None for one in switched),
+        "failed": sum(run["undisturbed"]["failed"] for run in runs) + unserved,
+        "refused_while_the_disk_stood_still": {
+            name: sum(run["disk"]["struck_and_refused"] for run in some)
+            for name, some in (("without", without), ("with", runs))
+        },
         "p99_ms": {"without": before, "with": during},
         "p99_ratio": round(during / before, 2),
     }

@@ -136,6 +136,7 @@ def _judged(
         "due": {kind: round(count) for kind, count in due.items()},
         "asked": dict(history.asked),
         "steps": dict(history.steps),
+        "shown_unrecorded": history.unrecorded,
         "unanswered_within_deadline": dict(history.unanswered),
         **kept,
         "undeclared": history.undeclared[:50],

@@ -66,8 +66,9 @@ def receive(connection: socket.socket) -> bytes:
 
 @contextmanager
 def serving_process(state_dir: Path, workers: int = 1, **settings: object) -> Iterator[ServingProcess]:
-    """Start it, wait until it answers, and end it."""
-    values = {"state_dir": state_dir, "api_keys": grants(), "serving_workers": workers, **settings}
+    """Start it, wait until it answers, and end it. The deadline is generous, since tests share their machine."""
+    given = {"api_keys": grants(), "serving_workers": workers, "deadline_ms": 5000}
+    values = {"state_dir": state_dir, **given, **settings}
     own: Mapping[str, str] = {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | dict(own)
     state_dir.mkdir(parents=True, exist_ok=True)

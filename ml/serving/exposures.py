@@ -99,3 +99,8 @@ def exposure(
     }
     body = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return answer, Entry("exposure", exposure_id, body, digest_of(body), shown_at)
+
+
+def unrecorded(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer whose exposure the log could not take in time; what comes of it cannot be told apart later."""
+    return {**answer, "exposure_id": None, "degraded": True, "reason": answer["reason"] or "not_recorded"}

@@ -55,6 +55,9 @@ class Metrics:
             ["outcome"],
             registry=own,
         )
+        self._unrecorded = Counter(
+            "shopwright_unrecorded", "Recommendations that the log could not take in time.", registry=own
+        )
         self._breaker = Gauge(
             "shopwright_breaker",
             "Of an online store: 0 closed, 1 half open, 2 open; the worst of the processes.",
@@ -93,6 +96,9 @@ class Metrics:
 
     def events(self, outcome: str, count: int) -> None:
         self._events.labels(outcome).inc(count)
+
+    def unrecorded(self, count: int) -> None:
+        self._unrecorded.inc(count)
 
     def breaker(self, store: str, state: str) -> None:
         self._breaker.labels(store).set(_BREAKER[state])

@@ -3,7 +3,7 @@
 Every answer says its step, whether a better one should have answered, and why, in one word: `objected`,
 `consent_unknown`, `cold_start`, `stale`, `late`, `rows_late`, `rows_unavailable`, `rows_breaker_open`, `rows_missing`,
 `not_ranked`, `model_refused`, `other_layout`, `changed_features`, `no_list`, `nothing_loaded`, `nothing_published`,
-`nothing_left`, `failed`.
+`nothing_left`, `failed`; `not_recorded` where only the log did not take it in time.
 """
 
 import logging

@@ -1,4 +1,5 @@
-"""Recommendations: the best step of a declared ladder that answers in time, recorded before it is answered.
+"""Recommendations: the best step of a declared ladder that answers in time, recorded before it is answered, or said not
+to be: a page is not left empty because a disk is full or slow.
 
 personal (the customer's row, ranked now) -> batch (the last published list) -> segment (popular in the customer's
 store) -> popular -> static (`SHOPWRIGHT_STATIC_PRODUCTS`). A customer who objects to profiling gets what is popular,
@@ -11,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ml.serving.errors import NotInTime
-from ml.serving.exposures import Chosen, RecommendationRequest, exposure
+from ml.serving.exposures import Chosen, RecommendationRequest, exposure, unrecorded
 from ml.serving.reader import NotRead, StoreReader
 from ml.serving.recommendation_ladder import Known, choose, is_too_old
 from ml.serving.recommender_parts import PRODUCT, RecommenderParts
@@ -63,14 +63,13 @@ class RecommendationService:
     async def recommend(
         self, requests: Sequence[RecommendationRequest], caller: str, received: float
     ) -> list[dict[str, Any]]:
-        """One answer for each request, each recorded as an exposure before this returns.
+        """One answer for each request, recorded as an exposure before this returns.
+
+        Where the log cannot take them in time, the answers have no `exposure_id` and are `degraded`.
 
         Args:
             caller: Name of the API key.
             received: `time.perf_counter()` when the request's first byte was known; the deadline counts from it.
-
-        Raises:
-            NotInTime: The log cannot take the exposures in time; nothing is answered.
         """
         allowed = self._settings.deadline_ms / 1000 + SECONDS_PER_FURTHER_REQUEST * (len(requests) - 1)
         deadline = received + allowed
@@ -83,8 +82,11 @@ class RecommendationService:
             chosen = choose(request, known, self._settings.static_products)
             answered.append(exposure(request, chosen, known.parts, self._policy_version, shown_at))
             self._tell(chosen)
-        await self._append([entry for _, entry in answered], deadline)
-        return [answer for answer, _ in answered]
+        if await self._is_recorded([entry for _, entry in answered], deadline):
+            return [answer for answer, _ in answered]
+        if self._metrics is not None:
+            self._metrics.unrecorded(len(answered))
+        return [unrecorded(answer) for answer, _ in answered]
 
     def condition(self) -> dict[str, Any]:
         """Coarse condition for /readyz: `breaker`, `step` of the newest answer, `age_seconds`, `as_of_date`."""
@@ -141,13 +143,14 @@ class RecommendationService:
         said = {one: [found[one] for found in (posted, landed) if one in found] for one in customers}
         return {one: max(consents).objects if consents else False for one, consents in said.items()}
 
-    async def _append(self, entries: Sequence[Entry], deadline: float) -> None:
+    async def _is_recorded(self, entries: Sequence[Entry], deadline: float) -> bool:
         left = deadline - time.perf_counter()
         try:
             async with asyncio.timeout(max(left, 0.0)):
                 await self._committer.append(entries)
         except (TimeoutError, LogUnavailable):
-            raise NotInTime("the log cannot take the exposures in time") from None
+            return False
+        return True
 
     def _tell(self, chosen: Chosen) -> None:
         self._newest_step = chosen.step

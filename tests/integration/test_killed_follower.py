@@ -21,7 +21,7 @@ def follow_in_batches(state_dir: str, state_url: str | None, shop_id: str) -> in
     """A follower of small batches, for processes that are killed."""
     import ml.cli.fraud.events as module
 
-    module.APPLY_BATCH = module.CATCH_UP_BATCH = BATCH
+    module.APPLY_BATCH = BATCH
     return follow_once(of_shop(state_dir, state_url, shop_id))
 
 

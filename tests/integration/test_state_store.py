@@ -231,7 +231,7 @@ def test_a_state_that_is_lost_while_events_come_in_is_built_anew(
         return updates
 
     monkeypatch.setattr("ml.cli.fraud.events.apply_events", apply_and_lose)
-    monkeypatch.setattr("ml.cli.fraud.events.CATCH_UP_BATCH", 8)
+    monkeypatch.setattr("ml.cli.fraud.events.APPLY_BATCH", 8)
     post_events(settings, events(), None)
     assert follow_once(settings) == 8 + 2 * 8 + len(set(events()))  # before it was lost, between the two times, after
     assert counts(settings) == (ORDERS, FRAUDS)

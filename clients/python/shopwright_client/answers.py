@@ -113,13 +113,14 @@ class Recommendation:
     """Products for a customer.
 
     Attributes:
-        exposure_id: Send it with views, clicks and purchases that come of these items.
+        exposure_id: Send it with views, clicks and purchases that come of these items; None: it was not recorded that
+            they were shown.
         step: personal | batch | segment | popular | static.
         profiling: False when the customer objected: these are the same for everybody.
         reason: Why the items are not personal, such as cold_start; None otherwise.
     """
 
-    exposure_id: str
+    exposure_id: str | None
     placement: str | None
     step: str
     degraded: bool
@@ -213,7 +214,7 @@ def recommendation_of(raw: Any) -> Recommendation:
     read = _Reader(raw, "recommendation")
     as_of = read.optional("as_of_date", str)
     return Recommendation(
-        exposure_id=read.required("exposure_id", str),
+        exposure_id=read.optional("exposure_id", str),
         placement=read.optional("placement", str),
         step=read.required("step", str),
         degraded=read.required("degraded", bool),

@@ -48,9 +48,9 @@ class Item(Told):
 
 
 class Recommendation(Told):
-    """What to show, and by which step of the ladder it was found."""
+    """What to show, and by which step of the ladder it was found; without `exposure_id` when it was not recorded."""
 
-    exposure_id: str
+    exposure_id: str | None
     customer_id: str | None = None
     placement: str
     step: Literal["personal", "batch", "segment", "popular", "static"]

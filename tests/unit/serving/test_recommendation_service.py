@@ -15,7 +15,6 @@ import pytest
 from ml.outcomes import DataFailed
 from ml.recommender.online import Filters, Offer, RecommenderEngine
 from ml.serving import recommendation_service
-from ml.serving.errors import NotInTime
 from ml.serving.exposures import RecommendationRequest
 from ml.serving.recommendation_service import RecommendationService
 from ml.serving.recommender_parts import RecommenderParts
@@ -68,7 +67,7 @@ class Log:
         self.posted: dict[str, ProfilingConsent] = {}
         self.error: Exception | None = None
         self.taken: list[Entry] = []
-        self.is_full = False
+        self.is_full = self.hangs = False
 
     def profiling_consent(self, customer_id: str) -> ProfilingConsent | None:
         if self.error is not None:
@@ -78,6 +77,8 @@ class Log:
     async def append(self, entries: Sequence[Entry]) -> list[Outcome]:
         if self.is_full:
             raise LogUnavailable("the disk is full")
+        if self.hangs:
+            await asyncio.Event().wait()
         self.taken += entries
         return [Outcome("taken", number, entry.body) for number, entry in enumerate(entries, 1)]
 
@@ -153,10 +154,24 @@ def test_every_answer_is_kept_with_propensities_before_it_is_given(shop: Shop) -
     )
 
 
-def test_what_the_log_cannot_take_is_not_answered(shop: Shop) -> None:
+def test_what_the_log_cannot_take_is_shown_and_says_so(shop: Shop) -> None:
     shop.log.is_full = True
-    with pytest.raises(NotInTime):
-        shop.ask()
+    answer = shop.ask()
+    assert step(answer) == ("personal", True, "not_recorded")
+    assert (products(answer), answer["exposure_id"]) == (["p6", "p4", "p7"], None)
+    shop.parts = None
+    answer = shop.ask()
+    assert (step(answer), answer["exposure_id"]) == (("static", True, "nothing_loaded"), None)
+
+
+def test_a_log_that_hangs_is_waited_for_until_the_deadline(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, deadline_ms=50)
+    shop.log.hangs = True
+    try:
+        answer = shop.ask()
+    finally:
+        shop.service.close()
+    assert (step(answer), answer["exposure_id"]) == (("personal", True, "not_recorded"), None)
 
 
 @pytest.mark.parametrize(
