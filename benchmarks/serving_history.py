@@ -44,6 +44,11 @@ class History:
     unrecorded: int = 0
 
     @property
+    def answered(self) -> dict[str, int]:
+        """Kind -> how many were answered, remembered or not."""
+        return {**self.acknowledged, "recommendations": len(self.exposures) + self.unrecorded}
+
+    @property
     def acknowledged(self) -> dict[str, int]:
         """Kind -> how many the installation has to remember."""
         return {

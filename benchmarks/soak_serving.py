@@ -119,7 +119,7 @@ def _judged(
         **{name: judge_kept(kept[f"count_{name}"], history.acknowledged, name) for name in ("lost", "doubled")},
         "undeclared": judge_kept(len(history.undeclared), history.acknowledged, "undeclared"),
         "memory": memory_point,
-        "answered": judge_answered(due, history.acknowledged),
+        "answered": judge_answered(due, history.answered),
         "faults": judge_faults(running.done, FAULTS, history.last_seen),
     }
     return {

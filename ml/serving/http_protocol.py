@@ -19,6 +19,8 @@ HEADER_SECONDS = 10.0
 BODY_SECONDS = 15.0
 MOST_CONNECTIONS = 1024
 _VERSIONS = ("1.0", "1.1")
+# Two of them would be read one way here and another way by a proxy before us.
+_ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key"})
 
 _NO_HTTP = Refusal(400, "bad_request", "The request cannot be read.")
 _SLOW = Refusal(408, "too_slow", "The request did not arrive in time.")
@@ -63,11 +65,17 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._reads_head, self._head_bytes = False, 0
-        if self.parser.get_http_version() not in _VERSIONS:
+        if not self._is_clear():
             self._end_with(_NO_HTTP)
             return
         self._awaits = BODY_SECONDS
         super().on_headers_complete()
+
+    def _is_clear(self) -> bool:
+        """Whether everybody reads the head alike: RFC 9112, 2.3 and 3.2; RFC 9110, 5.3."""
+        version = self.parser.get_http_version()
+        once = [name for name, _ in self.headers if name in _ONCE]
+        return version in _VERSIONS and len(once) == len(set(once)) and (version == "1.0" or b"host" in once)
 
     def on_message_complete(self) -> None:
         self._awaits = 0.0

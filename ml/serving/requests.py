@@ -32,7 +32,7 @@ class Request:
         self.id = new_request_id()
         self.received: float = scope.get("state", {}).get("received") or time.perf_counter()
         self.route, self.caller, self.step = "unmatched", "", ""
-        # Of a header that stands there twice the first one counts.
+        # Of a header that stands there twice the first one counts; `LimitedProtocol` refuses two that decide anything.
         self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
 
     def header(self, name: bytes) -> str | None:

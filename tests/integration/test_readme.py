@@ -72,7 +72,7 @@ def test_editing_a_model_goes_as_the_readme_says_while_the_platform_builds(tmp_p
 
 @pytest.fixture
 def serving(tmp_path):
-    """The address of a real server of an empty shop with the default settings, and where its state lies."""
+    """The address of a real server of an empty shop, and where its state lies; its deadline stands a busy machine."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -80,6 +80,7 @@ def serving(tmp_path):
     layout = Layout(state / "completejourney")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     own = {"STATE_DIR": str(state), "SERVING_PORT": str(port), "API_KEYS": json.dumps(api_key_grant(layout))}
+    own["DEADLINE_MS"] = "5000"
     log = tmp_path / "serving.log"
     with log.open("w") as output:
         server = subprocess.Popen(

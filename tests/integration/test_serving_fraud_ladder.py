@@ -193,7 +193,7 @@ def test_while_the_breaker_is_open_the_store_is_left_alone(settings: Settings, r
 
 
 def test_a_locked_sqlite_state_is_late_and_a_locked_log_refuses(tmp_path: Path) -> None:
-    settings = of_shop(tmp_path, deadline_ms=500)
+    settings = of_shop(tmp_path, deadline_ms=2000)
     install_model(settings)
     bring_up(settings)
 
@@ -210,7 +210,7 @@ def test_a_locked_sqlite_state_is_late_and_a_locked_log_refuses(tmp_path: Path) 
         assert (await shop.decide(attempt(900)))[0].answer is not None
 
     run(settings, story)
-    copied = of_shop(tmp_path / "copied", deadline_ms=500)  # nobody has it open, so that it can be locked wholly
+    copied = of_shop(tmp_path / "copied", deadline_ms=2000)  # nobody has it open, so that it can be locked wholly
     shutil.copytree(settings.shop_dir, copied.shop_dir)
     holder = sqlite3.connect(copied.shop_dir / "fraud" / "state.db", isolation_level=None)
     holder.execute("pragma locking_mode = exclusive")
