@@ -178,9 +178,7 @@ def _rates(result: dict[str, Any]) -> str:
             if store not in result:
                 continue
             one = result[store][kind]
-            told = " | ".join(
-                str(one["fixed"]["undisturbed_ms"].get(name, "")) for name in ("p50", "p95", "p99", "p99.9")
-            )
+            told = " | ".join(str(one["fixed"]["latency_ms"].get(name, "")) for name in ("p50", "p95", "p99", "p99.9"))
             limit = f"p99 < {one['largest']['p99_limit_ms']:.0f} ms"
             most = one["largest"]["requests_per_second"]
             largest = f"{most:.0f} at {limit}" if most else f"none held {limit} in every repeat"

@@ -9,7 +9,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 MEASURED = {"date": "2026-11-22", "commit": "abc", "machine": {"cores": 2, "architecture": "x86_64"}, "quick": False}
-FIXED = {"rate": 300.0, "undisturbed_ms": {"p50": 2.5, "p95": 4.0, "p99": 9.0, "p99.9": 20.0}}
+FIXED = {"rate": 300.0, "latency_ms": {"p50": 2.5, "p95": 4.0, "p99": 9.0, "p99.9": 20.0}}
 ONE = {"fixed": FIXED, "largest": {"requests_per_second": 512.4, "p99_limit_ms": 20.0}}
 RESULT = {
     **MEASURED,
