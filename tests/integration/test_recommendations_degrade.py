@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -155,3 +157,29 @@ def test_an_acknowledged_objection_of_another_process_holds_from_the_next_reques
     assert (after["step"], after["profiling"], after["reason"]) == ("popular", False, "objected")
     kept = [json.loads(entry.body) for entry in log.read_after(0, 100, ["exposure"])]
     assert [one["exposure_id"] for one in kept] == [before["exposure_id"], after["exposure_id"]]
+
+
+def test_while_another_process_holds_the_log_products_are_shown_and_said_not_to_be_recorded(tmp_path: Path) -> None:
+    settings = of_shop(tmp_path)
+    version = publish_rows(settings, "2024-03-10", b"row")
+    service, log, committer = _service(_own(settings), version)
+
+    async def run() -> tuple[dict[str, object], dict[str, object]]:
+        await _ask(service)
+        holder = sqlite3.connect(settings.shop_dir / "serving" / "log.db", isolation_level=None)
+        with closing(holder):
+            holder.execute("begin immediate")
+            held = await _ask(service)
+            holder.execute("rollback")
+        return held, await _ask(service)
+
+    try:
+        held, after = asyncio.run(run())
+    finally:
+        service.close()
+        committer.close()
+    told = [(one["step"], one["degraded"], one["reason"]) for one in (held, after)]
+    assert told == [("personal", True, "not_recorded"), ("personal", False, None)]
+    assert held["exposure_id"] is None
+    assert held["items"]
+    assert log.find("exposure", str(after["exposure_id"])) is not None
