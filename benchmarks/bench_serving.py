@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ from time import perf_counter
 from typing import Any
 
 from machine import describe_run
-from serving_disk import disk_alone
+from serving_disk import DiskWatch, overlap
+from serving_load import percentiles
 from serving_processes import (
     OTHER_CORE,
     SERVER_CORE,
@@ -44,6 +46,7 @@ MIN_FRAUD_PER_SECOND, MIN_RATIO = 500.0, 5.0
 READ_P99_MS = {"redis": 3.0, "sqlite": 5.0}
 SWITCH_P99_RATIO = 1.5
 PARTS = ("sqlite", "redis", "switch", "peer")
+_PROBE_BYTES, _PROBE_PLACES, _PROBE_REST_SECONDS = 40_960, 200, 0.01
 
 
 @dataclass
@@ -87,7 +90,7 @@ def main() -> int:
     take_environment(shop)
     machine = describe_run()  # before this process is bound to one core
     os.sched_setaffinity(0, {own_core(OTHER_CORE)})
-    disk = disk_alone(shop.folder, 5.0 if arguments.quick else 30.0)
+    disk = _disk_alone(shop.folder, 5.0 if arguments.quick else 30.0)
     redis, redis_port = start_redis(shop.folder / "logs")
     with redis:
         bench = Bench(
@@ -161,6 +164,23 @@ def _described(bench: Bench, is_quick: bool, built: dict[str, float]) -> dict[st
         "seconds_of_a_run": bench.seconds,
         "seconds": {"building": round(sum(built.values()), 1), "building_steps": built},
     }
+
+
+def _disk_alone(folder: Path, seconds: float) -> dict[str, float]:
+    """Milliseconds of a small durable write, again and again with nothing else at work; share of standing still."""
+    path, took = folder / "disk.probe", list[float]()
+    content = os.urandom(_PROBE_BYTES)
+    began = perf_counter()
+    with path.open("w+b", buffering=0) as file, DiskWatch(folder) as disk:
+        while (moment := perf_counter()) < began + seconds:
+            file.seek(len(took) % _PROBE_PLACES * _PROBE_BYTES)
+            file.write(content)
+            os.fdatasync(file.fileno())
+            took.append((perf_counter() - moment) * 1000)
+            time.sleep(_PROBE_REST_SECONDS)
+    path.unlink()
+    still_share = overlap((began, began + seconds), disk.stretches) / seconds
+    return {**percentiles(took), "still_share": round(still_share, 4)}
 
 
 def _read(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -11,7 +10,6 @@ from typing import Self
 STILL_SECONDS = 0.02
 _LOOK_SECONDS = 0.005
 _COMPLETED, _UNDER_WAY = (0, 4, 11, 15), 8  # reads, writes, discards, flushes: Documentation/block/stat.rst
-_PROBE_BYTES, _PROBE_PLACES, _PROBE_REST_SECONDS = 40_960, 200, 0.01
 Stretch = tuple[float, float]
 """(begin, end) by `time.perf_counter()`."""
 Look = tuple[float, int, int]
@@ -70,22 +68,3 @@ def still(looks: Sequence[Look]) -> list[Stretch]:
 def overlap(one: Stretch, others: Sequence[Stretch]) -> float:
     """Seconds of one stretch that lie in any of the others, which do not overlap."""
     return sum(max(0.0, min(one[1], end) - max(one[0], begin)) for begin, end in others)
-
-
-def disk_alone(folder: Path, seconds: float) -> dict[str, float]:
-    """Milliseconds of a small durable write, again and again with nothing else at work; share of standing still."""
-    path, took = folder / "disk.probe", list[float]()
-    content = os.urandom(_PROBE_BYTES)
-    with path.open("w+b", buffering=0) as file, DiskWatch(folder) as disk:
-        ends_at = perf_counter() + seconds
-        while (began := perf_counter()) < ends_at:
-            file.seek(len(took) % _PROBE_PLACES * _PROBE_BYTES)
-            file.write(content)
-            os.fdatasync(file.fileno())
-            took.append((perf_counter() - began) * 1000)
-            time.sleep(_PROBE_REST_SECONDS)
-    path.unlink()
-    still = sum(end - begin for begin, end in disk.stretches)
-    ordered = sorted(took)
-    told = {f"p{share * 100:g}": round(ordered[int(share * len(ordered))], 2) for share in (0.5, 0.99, 0.999)}
-    return {**told, "max": round(ordered[-1], 1), "still_share": round(still / seconds, 4)}

@@ -32,16 +32,17 @@ class Plan:
     """
     Attributes:
         requests: File of the requests, one JSON string a line; they are sent in turn, from `offset` on.
+        disk_of: A folder on the disk that is watched meanwhile.
         rate: Requests per second.
         connections: Kept open; a request that finds none free waits, and its waiting counts.
         arrivals: "even", or "poisson" for gaps as of independent customers.
         core: That the generator is bound to; None for any.
         steps: Accepted values of the answer's `step`; an answer of 200 without one of them is undeclared.
-        disk_of: A folder on the disk that is watched; None watches none.
     """
 
     port: int
     requests: str
+    disk_of: str
     rate: float
     seconds: float
     connections: int = 32
@@ -50,7 +51,6 @@ class Plan:
     offset: int = 0
     seed: int = 1
     steps: tuple[str, ...] = ()
-    disk_of: str | None = None
 
 
 @dataclass
@@ -164,8 +164,6 @@ class Generator:
         self._looked_at = 0.0
 
     def run(self) -> dict[str, Any]:
-        if self._plan.disk_of is None:
-            return self._send_all().summary(self._count, ())
         with DiskWatch(Path(self._plan.disk_of)) as disk:
             measured = self._send_all()
         return measured.summary(self._count, disk.stretches)
