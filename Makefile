@@ -20,10 +20,11 @@ $(UV):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
 
-# The stamp is written only after a complete install, so an interrupted one is done again.
+# The stamp is written only after a complete install, so an interrupted one is done again. Libraries are compiled now:
+# where PYTHONDONTWRITEBYTECODE is set, as in containers, every process would compile them anew.
 .venv/.installed: $(UV) pyproject.toml uv.lock
 	@rm -f $@
-	@$(UV) sync --locked --python $(PYTHON) --quiet || { echo "install failed: run the same command again, it resumes from the cache" >&2; exit 1; }
+	@$(UV) sync --locked --compile-bytecode --python $(PYTHON) --quiet || { echo "install failed: run the same command again, it resumes from the cache" >&2; exit 1; }
 	@touch $@
 
 setup: .venv/.installed ## install the locked environment into .venv

@@ -5,7 +5,7 @@ Every change is one conditional UPDATE: of two analysts who want the same case, 
 has it. A verdict becomes a label; the trail of who did what when is only ever added to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -37,8 +37,11 @@ class CaseTaken(Exception):
     """Somebody else has the case, or it is settled; the message says which, and names who."""
 
 
-def open_cases(operations: Operations) -> list[str]:
+def open_cases(operations: Operations, order_ids: Collection[str] | None = None) -> list[str]:
     """Open a case for each decision to review that has none. Doing it again changes nothing.
+
+    Args:
+        order_ids: Only of these orders, a few hundred at most; None looks through all decisions that there are.
 
     Returns:
         The orders whose case is new.
@@ -50,6 +53,8 @@ def open_cases(operations: Operations) -> list[str]:
         .where(decisions.c.action == "review", review_cases.c.id.is_(None))
         .order_by(decisions.c.id)
     )
+    if order_ids is not None:
+        wanted = wanted.where(decisions.c.order_id.in_(order_ids))
     with operations.transaction() as connection:
         waiting = [dict(row._mapping) for row in connection.execute(wanted)]
     opened = []

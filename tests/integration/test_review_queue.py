@@ -85,6 +85,13 @@ def test_a_case_is_opened_for_each_decision_to_review_and_once(operations):
     assert reviews.counts(operations) == {"open": 2, "claimed": 0, "decided": 0, "expired": 0}
 
 
+def test_cases_can_be_opened_of_some_orders_only(operations):
+    decide_orders(operations, ("a", "review", None), ("b", "approve", None), ("c", "review", 10.0))
+    assert reviews.open_cases(operations, ["b", "c", "unknown"]) == ["c"]
+    assert reviews.open_cases(operations, []) == []
+    assert reviews.open_cases(operations) == ["a"]
+
+
 def test_the_largest_saving_comes_first(queued):
     assert orders_of(reviews.queue(queued)) == ["b", "c", "a"]
     assert orders_of(reviews.queue(queued, limit=1)) == ["b"]

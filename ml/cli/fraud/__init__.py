@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ml.cli.tables import print_table
+from ml.serving.lean_imports import leave_out_sklearn
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 # Command -> module of this package and the name in it; loaded when it is used.
@@ -76,6 +77,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _ELSEWHERE:
             return super().get_command(ctx, cmd_name)
+        if cmd_name == "follow":  # a process of its own, which predicts and learns nothing
+            leave_out_sklearn()
         module, _, name = _ELSEWHERE[cmd_name].partition(":")
         command = getattr(importlib.import_module(f"ml.cli.fraud.{module}"), name)
         assert isinstance(command, click.Command), f"ml.cli.fraud.{module}.{name} is not a command"

@@ -85,8 +85,8 @@ class Settler:
         policies.record_rule_hits(self._operations, hits)
         self._tell_of_capped(hits, rows)
         decision_log.record_decisions(self._operations, pd.DataFrame(rows, dtype=object))
-        if any(row["action"] == "review" for row in rows):
-            reviews.open_cases(self._operations)
+        if to_review := [row["order_id"] for row in rows if row["action"] == "review"]:
+            reviews.open_cases(self._operations, to_review)
 
     def _row(self, kept: KeptDecision) -> dict[str, Any]:
         answer, explained, attempt = kept.answer, kept.explained, kept.attempt
