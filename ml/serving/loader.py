@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from ml.outcomes import DataFailed, ToolFailed
+from ml.serving.memory import give_back
 from ml.serving.pacing import paced
 
 
@@ -191,7 +192,10 @@ class Loader:
         for slot in self._slots:
             if self._stops.is_set():
                 return
-            if slot.refresh() and self._tell is not None:
+            if not slot.refresh():
+                continue
+            give_back()
+            if self._tell is not None:
                 try:
                     self._tell(slot)
                 except Exception as error:  # noqa: BLE001 - alerts that cannot be stored do not end serving

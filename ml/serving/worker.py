@@ -44,7 +44,9 @@ def serve(port: int, host: str, first_load_seconds: float) -> int:
     sys.setswitchinterval(_SWITCH_SECONDS)
     leave_out_sklearn()
     from ml.serving.app import create_app
+    from ml.serving.memory import use_one_allocator
 
+    use_one_allocator()
     try:
         app = create_app(get_settings(), request_log=RequestLog(), first_load_seconds=first_load_seconds)
     except SettingsError as error:

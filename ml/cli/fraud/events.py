@@ -30,6 +30,7 @@ from ml.fraud.state_updates import apply_events
 from ml.outcomes import DataFailed, ToolFailed
 from ml.serving.events import posted_entry
 from ml.serving.feature_lag import COUNTED_KINDS
+from ml.serving.memory import give_back, use_one_allocator
 from ml.settings import Settings, get_settings, wall_clock
 from ml.stores.durable import exclusive_lock_if_free
 from ml.stores.operations import Operations
@@ -253,6 +254,8 @@ class _Follower:
             # It may also be lost while nothing happens.
             if after != before or not self._lost_since(before):
                 self._position = after
+                if before.applied < before.needed <= after.applied:
+                    give_back()  # what building it took
                 return after.applied - before.applied
         click.echo("the state of fraud features was lost, whole or in part; what is missing is applied again", err=True)
         self._position = None
@@ -311,6 +314,7 @@ def post(file: TextIO, is_history: bool) -> None:
 def follow(is_once: bool, is_rebuild: bool) -> None:
     """Apply posted events to the state of fraud features as they come; Ctrl-C or SIGTERM ends it."""
     settings, stops = get_settings(), threading.Event()
+    use_one_allocator()
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda _number, _frame: stops.set())
     count = follow_log(settings, stops=stops, is_once=is_once, is_rebuild=is_rebuild)
