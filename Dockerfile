@@ -9,7 +9,8 @@ WORKDIR /app
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY ml ml
 COPY expectations expectations
-RUN uv sync --locked --no-cache --no-group dev
+# Compiled here: the user below may not write beside the libraries, and each process would compile them anew.
+RUN uv sync --locked --no-cache --no-group dev --compile-bytecode
 COPY dags dags
 COPY dbt_project dbt_project
 COPY feature_repo feature_repo
