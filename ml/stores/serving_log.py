@@ -34,6 +34,16 @@ __all__ = [
 
 _READ_AT_ONCE = 1000
 _LOGGED = "position, kind, key, body, taken_at"
+# A decision's body is many times its attempt, and whoever counts reads all of them when a state is built anew.
+_COUNTED = """
+    select position, kind, key, case kind
+        when 'payment' then body
+        when 'label' then body
+        when 'decision' then coalesce(case when json_valid(body) then json_extract(body, '$.attempt') end, '')
+        else ''
+    end, taken_at
+    from entries where position > ? order by position limit ?
+"""
 _FIND = f"select {_LOGGED} from entries where kind = ? and key = ?"  # noqa: S608 - own names
 _BETWEEN = f"""
     select event_at, {_LOGGED} from entries where (event_at, position) > (?, ?) and kind = ? and event_at < ?
@@ -95,6 +105,13 @@ class ServingLog:
             (position, *(kinds or ()), limit),
         )
         return [_logged(row) for row in rows]
+
+    def read_counted_after(self, position: int, limit: int) -> list[Logged]:
+        """The next entries of all kinds, with what fraud features are counted from in place of their bodies.
+
+        That is the whole of a payment or a label, the attempt of a decision, and nothing of any other kind.
+        """
+        return [_logged(row) for row in self._file.read(_COUNTED, (position, limit))]
 
     def find(self, kind: str, key: str) -> Logged | None:
         rows = self._file.look(_FIND, (kind, key))

@@ -110,7 +110,7 @@ def begin_if_needed(log: ServingLog, state: StateStore, *, is_rebuild: bool = Fa
 
 def apply_waiting(settings: Settings, log: ServingLog, state: StateStore, position: Position) -> Position:
     """Apply the next events of the log, and commit them with their position; the same position when none wait."""
-    waiting = log.read_after(position.applied, APPLY_BATCH)
+    waiting = log.read_counted_after(position.applied, APPLY_BATCH)
     if not waiting:
         return position
     events: list[OrderEvent | LabelEvent] = []
@@ -134,9 +134,9 @@ def apply_waiting(settings: Settings, log: ServingLog, state: StateStore, positi
 
 
 def _event_of(logged: Logged, currency: str) -> OrderEvent | LabelEvent:
-    """An entry as the state counts it; a decision is an attempt, and failed until its payment tells otherwise."""
+    """An entry as the state counts it; an attempt that was decided on has failed until its payment tells otherwise."""
     if logged.kind == DECISION:
-        return parse_attempt(json.loads(logged.body)["attempt"], None, currency).event
+        return parse_attempt(json.loads(logged.body), None, currency).event
     return parse_event(logged.body, None, currency)
 
 

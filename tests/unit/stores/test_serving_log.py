@@ -100,6 +100,26 @@ def test_entries_are_read_in_their_order_all_or_by_kind(log: ServingLog) -> None
     assert log.read_after(3, 10) == []
 
 
+def test_who_counts_gets_only_what_is_counted(log: ServingLog) -> None:
+    attempt = '{"order_id":"o\\u00e9\\"1","amount_cents":1250,"at":1.50,"twice":1,"twice":2,"none":null}'
+    bodies = [
+        ("payment", '{"is": "whole"}', '{"is": "whole"}'),
+        ("decision", f'{{"answer":{{"attempt":1}},"attempt":{attempt},"explained":[]}}', attempt),
+        ("order", '{"order_id":"o1"}', ""),
+        ("label", "not JSON", "not JSON"),
+        ("decision", '{"attempt":', ""),
+        ("decision", '{"answer":{}}', ""),
+        ("exposure", "{}", ""),
+    ]
+    log.append([entry(str(number), kind=kind, body=body) for number, (kind, body, _) in enumerate(bodies)])
+    told = log.read_counted_after(0, 10)
+    assert [(one.position, one.kind, one.body) for one in told] == [
+        (position, kind, counted) for position, (kind, _, counted) in enumerate(bodies, 1)
+    ]
+    assert [one.taken_at for one in told] == [one.taken_at for one in log.read_after(0, 10)]
+    assert [one.position for one in log.read_counted_after(2, 3)] == [3, 4, 5]
+
+
 def spending(key: str, amount: int, limit: int, name: str = "reviews") -> Entry:
     return entry(key, spends=(Spend(name, DAY, amount, limit),))
 
@@ -209,7 +229,8 @@ def test_reading_on_goes_by_position_also_for_some_kinds(log: ServingLog, monkey
         lambda query, values=(): plans.extend(row[3] for row in read(f"explain query plan {query}", values)) or [],
     )
     log.read_after(0, 10, ("payment", "decision"))
-    assert plans == ["SEARCH entries USING INTEGER PRIMARY KEY (rowid>?)"]
+    log.read_counted_after(0, 10)
+    assert plans == ["SEARCH entries USING INTEGER PRIMARY KEY (rowid>?)"] * 2
 
 
 def test_the_newest_consent_about_profiling_is_kept(log: ServingLog) -> None:
