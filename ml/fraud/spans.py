@@ -10,13 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ml.fraud.tiles import HOUR, MINUTE, SECOND, Place, SeenOrder, Tile, decode, encode, from_columns, to_columns
+import msgspec
+
+from ml.fraud.tiles import HOUR, MINUTE, SECOND, Columns, Place, SeenOrder, Tile, encode, from_columns, to_columns
 
 SPANS = (HOUR, MINUTE, SECOND)
 MOST_SINGLES = 32
 """Orders and frauds that a record holds one by one, unless it is a second's."""
 _LETTERS = "hms"
 _SMALLEST = len(SPANS) - 1
+
+_decode = msgspec.msgpack.Decoder(tuple[list[SeenOrder], list[int], Columns | None]).decode
 
 Single = SeenOrder | int
 """An order, or the moment at which a fraud became known."""
@@ -71,14 +75,13 @@ class Bucket:
             self.orders = [order for order in self.orders if order.order_id != single.order_id]
 
     def encode(self) -> bytes:
-        orders = sorted(self.orders, key=lambda order: order.place)
-        rows = [[order.at, order.order_id, order.amount_cents, order.is_failed, order.seen] for order in orders]
-        return encode([rows, sorted(self.frauds), None if self.parts is None else to_columns(self.parts)])
+        orders = sorted(self.orders, key=lambda order: (order.at, order.order_id))
+        return encode([orders, sorted(self.frauds), None if self.parts is None else to_columns(self.parts)])
 
     @classmethod
     def decode(cls, raw: bytes) -> "Bucket":
-        orders, frauds, parts = decode(raw)
-        return cls([SeenOrder(*order) for order in orders], frauds, None if parts is None else from_columns(parts))
+        orders, frauds, parts = _decode(raw)
+        return cls(orders, frauds, None if parts is None else from_columns(parts))
 
 
 class BucketRecords(Protocol):
@@ -121,7 +124,7 @@ class SpanRecords:
                 self._divide(head_key, bucket, of, level)
         else:
             self._change_part(head_key, bucket.parts, single, sign, of, level + 1)
-            if bucket.size <= MOST_SINGLES:
+            if sign < 0 and bucket.size <= MOST_SINGLES:
                 self._unite(head_key, bucket, level + 1)
 
     def newest_after(self, head_key: str, last: Place | None, single: Single, sign: int, level: int) -> Place | None:

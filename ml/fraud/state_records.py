@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Protocol
+
+import msgspec
 
 from ml.fraud.declaration import Declaration
 from ml.fraud.events import OrderEvent
@@ -74,18 +77,36 @@ def retention(declaration: Declaration) -> Retention:
 
 @dataclass(slots=True)
 class Pair:
-    """Orders of two values together: how many, and those of the last while singly, so that later ones can be told."""
+    """Orders of two values together: how many, and those of the last while singly, so that later ones can be told.
+
+    Attributes:
+        recent: In their order.
+    """
 
     orders: int = 0
     recent: list[Place] = field(default_factory=list)
 
+    def count(self, place: Place, sign: int, kept_us: int) -> None:
+        """Put an order in (1) or take it out (-1); of single ones those stay that are less than `kept_us` older."""
+        self.orders += sign
+        index = bisect_left(self.recent, place)
+        if self.recent[index : index + 1] == [place]:
+            del self.recent[index]
+        if sign > 0:
+            self.recent.insert(index, place)
+        if self.recent:
+            oldest = self.recent[-1][0] - kept_us
+            del self.recent[: bisect_left(self.recent, (oldest, ""))]
+
     def encode(self) -> bytes:
-        return encode([self.orders, sorted(self.recent)])
+        return encode([self.orders, self.recent])
 
     @classmethod
     def decode(cls, raw: bytes) -> "Pair":
-        orders, recent = decode(raw)
-        return cls(orders, [(at, order_id) for at, order_id in recent])
+        return cls(*_decode_pair(raw))
+
+
+_decode_pair = msgspec.msgpack.Decoder(tuple[int, list[Place]]).decode
 
 
 def digests_of(event: OrderEvent, declaration: Declaration) -> dict[str, str]:

@@ -17,7 +17,7 @@ from ml.fraud.state_records import (
     pair_keys,
     retention,
 )
-from ml.fraud.tiles import Head, Place, SeenOrder
+from ml.fraud.tiles import Head, SeenOrder
 
 
 def apply_events(
@@ -203,7 +203,7 @@ class _Counting:
             if order.fraud_counts_from is not None:
                 self._count_fraud(key, order.fraud_counts_from, sign, of)
         for key in pair_keys(order.digests, self._declaration).values():
-            self._count_pair(key, (order.at, order.order_id), sign)
+            self._records.pair(key).count((order.at, order.order_id), sign, self._retention.ahead_us)
 
     def _count_order(self, key: str, order: SeenOrder, sign: int, of: Sequence[str], of_days: set[str]) -> None:
         head, cap = self._advanced(key, order.at), self._declaration.sharing_cap
@@ -230,13 +230,6 @@ class _Counting:
         if hour is not None:
             self._spans.change(key, known_at, sign, of)
         head.drop_empty(known_at)
-
-    def _count_pair(self, key: str, place: Place, sign: int) -> None:
-        pair = self._records.pair(key)
-        pair.orders += sign
-        recent = [one for one in pair.recent if one != place] + ([place] if sign > 0 else [])
-        newest = max((at for at, _ in recent), default=0)
-        pair.recent = [one for one in recent if one[0] >= newest - self._retention.ahead_us]
 
     def _advanced(self, key: str, at: int) -> Head:
         head = self._records.head(key)

@@ -31,9 +31,8 @@ Place = tuple[int, str]
 """(microseconds since 1970, order id): events are ordered by it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SeenOrder:
-    """An order as one of its entities remembers it.
+class SeenOrder(msgspec.Struct, frozen=True, array_like=True):
+    """An order as one of its entities remembers it; a list in its record.
 
     Attributes:
         seen: Other entity -> digest of its value, of those whose different values are counted.
@@ -43,7 +42,7 @@ class SeenOrder:
     order_id: str
     amount_cents: int
     is_failed: bool
-    seen: Mapping[str, str]
+    seen: dict[str, str]
 
     @property
     def place(self) -> Place:
