@@ -11,7 +11,7 @@ from ml.fraud.declaration import Declaration, parse
 from ml.fraud.events import LabelEvent, OrderEvent, microseconds
 from ml.fraud.online_state import features_of, keys_of
 from ml.fraud.spans import MOST_SINGLES
-from ml.fraud.state_records import digest, head_key, state_digest
+from ml.fraud.state_records import Pair, digest, head_key, state_digest
 from ml.fraud.state_updates import apply_events
 from ml.outcomes import ToolFailed
 
@@ -377,3 +377,18 @@ def test_any_order_of_arrival_gives_the_brute_force_values(seed):
     asked.append(OrderEvent("later", newest + 1, {"customer_id": "a", "device_hash": "x"}))
     for event in asked:
         assert shuffled.features(event) == pytest.approx(brute_force(event, events, labels), nan_ok=True), event
+
+
+def test_a_pair_knows_its_newest_orders_singly_and_in_their_order():
+    pair = Pair()
+    for place in [(500, "b"), (100, "a"), (500, "a"), (900, "c")]:
+        pair.count(place, 1, 400)
+    assert pair == Pair(4, [(500, "a"), (500, "b"), (900, "c")])  # what is 400 older stays, what is older yet goes
+    pair.count((500, "a"), 1, 400)
+    pair.count((500, "a"), -1, 400)
+    pair.count((100, "a"), -1, 400)  # no longer there singly
+    assert pair == Pair(3, [(500, "b"), (900, "c")])
+    assert Pair.decode(pair.encode()) == pair
+    pair.count((900, "c"), -1, 400)
+    pair.count((500, "b"), -1, 400)
+    assert pair == Pair(1, [])
