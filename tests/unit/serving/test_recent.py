@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -140,18 +141,41 @@ def test_memory_holds_two_days_and_no_more(
     log: ServingLog, follow: Callable[[], Recent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recent_orders, "_TIDY_AT", 3)
-    monkeypatch.setattr(recent_orders, "_FIRST_ROWS", 4)
+    monkeypatch.setattr(recent_orders, "_BLOCK_ROWS", 4)
     running = follow()
     for number in range(40):
         at: datetime = NOON + timedelta(hours=12 * number)
         seen = seen_of(attempt(number, customer_id="c", attempted_at=at.isoformat())[0].event, declined("testing"))
         running.note_attempt(seen)
         running.note_own(10**6 + number, seen, "2024-03-10", ())
-    assert running._orders._rows.shape[1] <= 2 * 5  # twice the orders of 48 hours
+    assert len(running._orders._blocks) <= 3  # the five orders of 48 hours
     assert len(running.history().orders) <= 8
-    assert len(running._decided._orders | running._decided._earlier) <= 8
+    remembered = (running._decided._orders, running._decided._earlier)
+    assert sum(len(orders._newest) + 4 * len(orders._blocks) for orders in remembered) <= 8
     last = attempt(50, customer_id="c", attempted_at=at.isoformat())[0].event
     assert running.velocities(last) == {CUSTOMER: 3, INSTRUMENT: 0, DEVICE: 0}
+
+
+def test_orders_are_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_orders, "_BLOCK_ROWS", 4)
+    orders, random = recent_orders.RecentOrders(("customer_id",), kept_us=10**6), Random(7)  # noqa: S311 - not for secrets
+    noted = [(f"o{random.randrange(30)}", random.randrange(100), f"c{random.randrange(3)}") for _ in range(99)]
+    for order_id, at, customer in noted:
+        orders.note(order_id, at, {"customer_id": customer})
+    assert orders.count("customer_id", "c1", 20, 60, but="o3") == len(
+        {one for one, at, customer in noted if customer == "c1" and 20 <= at <= 60 and one != "o3"}
+    )
+
+
+def test_each_order_is_one_moment_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_orders, "_BLOCK_ROWS", 4)
+    moments, random = recent_orders.Moments(), Random(7)  # noqa: S311 - not for secrets
+    first = {}
+    for at in range(200):
+        order_id = f"o{random.randrange(60)}"
+        moments.count(order_id, at, window_ns=10**6)
+        first.setdefault(order_id, at)
+    assert list(moments.sorted) == sorted(first.values())
 
 
 def test_an_order_that_was_noted_twice_counts_once(log: ServingLog, follow: Callable[[], Recent]) -> None:
