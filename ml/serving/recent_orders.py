@@ -2,7 +2,7 @@
 
 Every process keeps them, two days long: a million orders a day take a tenth of a gigabyte, and not several. Counting
 goes over all rows at once, a millisecond where there are a million; it is asked for when counted features are missing.
-Nothing that is kept is ever copied to make room: a copy would be memory too, and answers would wait for it.
+Rows lie in blocks, and none is copied to make room: a copy would be memory too, and answers would wait for it.
 """
 
 from array import array
