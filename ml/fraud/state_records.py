@@ -87,7 +87,7 @@ class Pair:
     recent: list[Place] = field(default_factory=list)
 
     def count(self, place: Place, sign: int, kept_us: int) -> None:
-        """Put an order in (1) or take it out (-1); of single ones those stay that are less than `kept_us` older."""
+        """Put an order in (1) or take it out (-1); singly stay those at most `kept_us` older than the newest."""
         self.orders += sign
         index = bisect_left(self.recent, place)
         if self.recent[index : index + 1] == [place]:
