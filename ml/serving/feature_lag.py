@@ -8,12 +8,11 @@ from ml.fraud.declaration import declaration
 from ml.fraud.state_records import state_digest
 from ml.outcomes import ToolFailed
 from ml.settings import Settings, wall_clock
+from ml.stores.log_entries import COUNTED_KINDS
 from ml.stores.serving_log import ServingLog
 from ml.stores.state_store import StateStore, open_state_store
 
 POLL_SECONDS = 0.25
-COUNTED_KINDS = ("payment", "label", "decision")
-"""Kinds of entries that the state of fraud features is made from."""
 _KNOWN_FOR_SECONDS = 5.0
 
 

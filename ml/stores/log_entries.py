@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 Kind = Literal["payment", "label", "order", "interaction", "consent", "decision", "exposure"]
+COUNTED_KINDS: tuple[Kind, ...] = ("payment", "label", "decision")
+"""Kinds of entries that the state of fraud features is made from."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from ml.settings import Settings, wall_clock
 from ml.stores.log_entries import (
+    COUNTED_KINDS,
     Entry,
     Kind,
     Logged,
@@ -35,15 +36,14 @@ __all__ = [
 _READ_AT_ONCE = 1000
 _LOGGED = "position, kind, key, body, taken_at"
 # A decision's body is many times its attempt, and whoever counts reads all of them when a state is built anew.
-_COUNTED = """
-    select position, kind, key, case kind
-        when 'payment' then body
-        when 'label' then body
-        when 'decision' then coalesce(case when json_valid(body) then json_extract(body, '$.attempt') end, '')
+_COUNTED = f"""
+    select position, kind, key, case
+        when kind = 'decision' then coalesce(case when json_valid(body) then json_extract(body, '$.attempt') end, '')
+        when kind in ({", ".join(f"'{kind}'" for kind in COUNTED_KINDS)}) then body
         else ''
     end, taken_at
     from entries where position > ? order by position limit ?
-"""
+"""  # noqa: S608 - own names
 _FIND = f"select {_LOGGED} from entries where kind = ? and key = ?"  # noqa: S608 - own names
 _BETWEEN = f"""
     select event_at, {_LOGGED} from entries where (event_at, position) > (?, ?) and kind = ? and event_at < ?

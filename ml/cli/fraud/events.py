@@ -29,10 +29,10 @@ from ml.fraud.state_records import state_digest
 from ml.fraud.state_updates import apply_events
 from ml.outcomes import DataFailed, ToolFailed
 from ml.serving.events import posted_entry
-from ml.serving.feature_lag import COUNTED_KINDS
 from ml.serving.memory import give_back, use_one_allocator
 from ml.settings import Settings, get_settings, wall_clock
 from ml.stores.durable import exclusive_lock_if_free
+from ml.stores.log_entries import COUNTED_KINDS
 from ml.stores.operations import Operations
 from ml.stores.serving_log import Logged, ServingLog
 from ml.stores.state_store import Position, StateConflict, StateStore, StateUnavailable, open_state_store
