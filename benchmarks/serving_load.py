@@ -126,6 +126,7 @@ class _Connection:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.due, self.buffer, self.free_since, self.sent_at = 0.0, b"", 0.0, 0.0
+        self.ends = False
 
     def send(self, request: bytes, due: float) -> None:
         self.due, self.buffer, self.sent_at = due, b"", perf_counter()
@@ -148,6 +149,7 @@ class _Connection:
         at = head.find(b"content-length:")
         length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
         body = self.buffer[end + 4 :]
+        self.ends = b"connection: close" in head
         return (self.buffer[9:12].decode(), body) if len(body) >= length else None
 
 
@@ -238,8 +240,12 @@ class Generator:
             return
         status, body = found
         del self._busy[connection.socket.fileno()]
-        self._free.append(connection)
         connection.free_since = perf_counter()
+        if connection.ends:
+            connection.socket.close()
+            self._open()
+        else:
+            self._free.append(connection)
         measured = self._measured
         measured.lives.append((connection.due, connection.free_since, status == "200"))
         measured.statuses[status] += 1

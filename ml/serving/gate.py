@@ -53,7 +53,8 @@ class Gate:
             headers, body = answer.encoded()
             headers += _HEADERS
             headers.append((b"x-request-id", request.id.encode()))
-            if answer.status >= 400 and _is_unread(scope) and b"connection" not in dict(headers):
+            ends = request.is_last or (answer.status >= 400 and _is_unread(scope))
+            if ends and b"connection" not in dict(headers):
                 headers.append((b"connection", b"close"))
             status = answer.status
             await send({"type": "http.response.start", "status": status, "headers": headers})

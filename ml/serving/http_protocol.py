@@ -1,10 +1,11 @@
 """uvicorn's HTTP protocol with the limits that it has not: size and time of headers, time of bodies, connections.
 
-It also notes when a request's first byte came, from which every deadline counts, and gives requests that are no HTTP
-the API's own shape of error.
+It also notes when a request's first byte came, from which every deadline counts, and which is a connection's last, and
+gives requests that are no HTTP the API's own shape of error.
 """
 
 import asyncio
+import random
 import time
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +19,9 @@ HEADER_SECONDS = 10.0
 # The body's own limit is 10 s, answered by the route; this one ends what nobody reads any more.
 BODY_SECONDS = 15.0
 MOST_CONNECTIONS = 1024
+# Whoever takes a connection has all of its requests, and a process that starts anew has none: connections that end now
+# and then are dealt out again, so that no process has most of the work for good. Not all end at once.
+CONNECTION_SECONDS = (30.0, 60.0)
 _VERSIONS = ("1.0", "1.1")
 # Two of them would be read one way here and another way by a proxy before us.
 _ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key"})
@@ -35,9 +39,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._awaits, self._timed = HEADER_SECONDS, 0.0
         self._head_bytes = 0
         self._reads_head = True
+        self._ends_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._ends_at = self.loop.time() + random.uniform(*CONNECTION_SECONDS)  # noqa: S311 - not for secrets
         if len(self.connections) > MOST_CONNECTIONS:
             self._end_with(overloaded())
             return
@@ -60,6 +66,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"]["received"] = time.perf_counter()
+        self.scope["state"]["is_last"] = self.loop.time() >= self._ends_at
         self._reads_head, self._awaits = True, HEADER_SECONDS
         self._disarm()  # the time of a connection that asked nothing yet does not count
 

@@ -18,10 +18,10 @@ from ml.outcomes import ToolFailed
 from ml.serving.decision_record import moment_of
 from ml.serving.recent_orders import Moments, RecentOrders
 from ml.settings import Settings
+from ml.stores.log_entries import ATTEMPT_KINDS
 from ml.stores.serving_log import Logged, ServingLog
 
 POLL_SECONDS = 0.1
-_KINDS = ("payment", "decision")
 _AT_ONCE = 500
 _SECOND = 1_000_000  # microseconds
 _WINDOW = 24 * 3600 * _SECOND
@@ -187,8 +187,8 @@ class Recent:
         newest = self._newest_moment(position)
         since = newest - timedelta(microseconds=max(_KEPT, self._breaker_ns // 1000))
         until = self._settings.event_horizon() + timedelta(days=1)
-        for kind in _KINDS:
-            for logged in self._log.between(kind, since, until):
+        for kind in ATTEMPT_KINDS:
+            for logged in self._log.attempts_between(kind, since, until):
                 if self._stops.is_set():
                     return
                 if logged.position <= position:
@@ -198,20 +198,20 @@ class Recent:
 
     def _newest_moment(self, position: int) -> datetime:
         """When the newest of the last entries happened: a replayed shop's days lie before what may be posted."""
-        last = self._log.read_after(max(0, position - _AT_ONCE), _AT_ONCE, _KINDS)
+        last = self._log.read_attempts_after(position - _AT_ONCE, position, _AT_ONCE, but=())
         moments = [seen.at for logged in last if (seen := _readable(logged)) is not None]
         return moment_of(max(moments)) if moments else self._settings.event_horizon()
 
     def _read_on(self) -> None:
-        while not self._stops.is_set():
-            waiting = self._log.read_after(self._position, _AT_ONCE, _KINDS)
-            if not waiting:
-                return
-            for logged in waiting:
-                if logged.position not in self._own:
-                    self._take(logged)
+        end = self._log.end()
+        while not self._stops.is_set() and self._position < end:
             with self._lock:
-                self._position = waiting[-1].position
+                own = [position for position in self._own if position <= end]
+            waiting = self._log.read_attempts_after(self._position, end, _AT_ONCE, own)
+            for logged in waiting:
+                self._take(logged)
+            with self._lock:
+                self._position = waiting[-1].position if len(waiting) == _AT_ONCE else end
                 self._own = {position for position in self._own if position > self._position}
             if len(waiting) == _AT_ONCE:  # a history is being posted: answers go first
                 self._stops.wait(_BREATH_SECONDS)
@@ -238,17 +238,16 @@ class Recent:
 def _readable(logged: Logged) -> Seen | None:
     try:
         return _seen_in(logged)
-    except (ValueError, KeyError, TypeError):  # of another version; the follower tells of it
+    except (ValueError, KeyError, TypeError, AttributeError):  # of another version; the follower tells of it
         return None
 
 
 def _seen_in(logged: Logged) -> Seen:
-    raw = json.loads(logged.body)
-    trace = raw["explained"]["rule_trace"] if logged.kind == "decision" else None
-    event = raw["attempt"] if logged.kind == "decision" else raw
+    told = json.loads(logged.body)
+    event, declined_by = (told[0], _declines(told[1])) if logged.kind == "decision" else (told, None)
     values = {column: value for column in _COLUMNS if (value := event.get(column)) is not None}
     at = microseconds(datetime.fromisoformat(event["attempted_at"]))
-    return Seen(event["order_id"], at, values, None if trace is None else _declines(trace))
+    return Seen(event["order_id"], at, values, declined_by)
 
 
 def _nanoseconds(hours: float) -> int:

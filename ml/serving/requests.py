@@ -22,15 +22,18 @@ class Request:
 
     Attributes:
         received: `time.perf_counter()` when its first byte was known.
+        is_last: Whether its connection ends with the answer.
         route: Template of its address; for the records, as are `caller` (name of the key) and `step` (of the ladder).
     """
 
-    __slots__ = ("_headers", "caller", "id", "receive", "received", "route", "scope", "step")
+    __slots__ = ("_headers", "caller", "id", "is_last", "receive", "received", "route", "scope", "step")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope, self.receive = scope, receive
         self.id = new_request_id()
-        self.received: float = scope.get("state", {}).get("received") or time.perf_counter()
+        known = scope.get("state", {})
+        self.received: float = known.get("received") or time.perf_counter()
+        self.is_last: bool = known.get("is_last", False)
         self.route, self.caller, self.step = "unmatched", "", ""
         # Of a header that stands there twice the first one counts; `LimitedProtocol` refuses two that decide anything.
         self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))

@@ -7,6 +7,8 @@ from typing import Literal
 Kind = Literal["payment", "label", "order", "interaction", "consent", "decision", "exposure"]
 COUNTED_KINDS: tuple[Kind, ...] = ("payment", "label", "decision")
 """Kinds of entries that the state of fraud features is made from."""
+ATTEMPT_KINDS: tuple[Kind, ...] = ("payment", "decision")
+"""Kinds of entries that tell of an order's attempt."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

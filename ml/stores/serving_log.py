@@ -7,7 +7,7 @@ place that keeps personal content of requests; what is counted beside it holds d
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from ml.settings import Settings, wall_clock
 from ml.stores.log_entries import (
+    ATTEMPT_KINDS,
     COUNTED_KINDS,
     Entry,
     Kind,
@@ -45,11 +46,25 @@ _COUNTED = f"""
     from entries where position > ? order by position limit ?
 """  # noqa: S608 - own names
 _FIND = f"select {_LOGGED} from entries where kind = ? and key = ?"  # noqa: S608 - own names
-_BETWEEN = f"""
-    select event_at, {_LOGGED} from entries where (event_at, position) > (?, ?) and kind = ? and event_at < ?
-    order by event_at, position limit ?
+# Who counts what happened lately reads each decision in every process; all but its attempt and rules would be memory.
+_ATTEMPT = """
+    case when kind = 'decision' and json_valid(body) then json_extract(body, '$.attempt', '$.explained.rule_trace')
+        else body
+    end
+"""
+_ATTEMPTS_AFTER = f"""
+    select position, kind, key, {_ATTEMPT}, taken_at from entries
+    where position > ? and position <= ? and +kind in ({", ".join(f"'{kind}'" for kind in ATTEMPT_KINDS)})
+        and position not in (select value from json_each(?))
+    order by position limit ?
 """  # noqa: S608 - own names
-_FLOWING_BACK = _BETWEEN.replace("where", "where flows_back and")
+_BETWEEN = """
+    select event_at, position, kind, key, {body}, taken_at from entries
+    where (event_at, position) > (?, ?) and kind = ? and event_at < ?
+    order by event_at, position limit ?
+"""
+_ATTEMPTS_BETWEEN = _BETWEEN.format(body=_ATTEMPT)
+_FLOWING_BACK = _BETWEEN.format(body="body").replace("where", "where flows_back and")
 _LATE = f"""
     select taken_at, {_LOGGED} from entries
     where flows_back and (taken_at, position) > (?, ?) and kind = ? and event_at < ? and taken_at <= ?
@@ -113,6 +128,17 @@ class ServingLog:
         """
         return [_logged(row) for row in self._file.read(_COUNTED, (position, limit))]
 
+    def read_attempts_after(self, position: int, end: int, limit: int, but: Collection[int]) -> list[Logged]:
+        """The next attempts after a position, up to and with the position `end`, without those at some positions.
+
+        A decision has `[attempt, rule trace]` in place of its body.
+        """
+        return [_logged(row) for row in self._file.read(_ATTEMPTS_AFTER, (position, end, json.dumps(list(but)), limit))]
+
+    def attempts_between(self, kind: str, start: datetime, end: datetime) -> Iterator[Logged]:
+        """The same of a kind that happened from `start` on and before `end`, in the order of (event_at, position)."""
+        return self._pages(_ATTEMPTS_BETWEEN, (kind, microseconds(end)), (microseconds(start), 0))
+
     def find(self, kind: str, key: str) -> Logged | None:
         rows = self._file.look(_FIND, (kind, key))
         return _logged(rows[0]) if rows else None
@@ -138,12 +164,11 @@ class ServingLog:
         """Allowance -> what was taken from it on a shop day."""
         return dict(self._file.look("select name, amount from spends where day = ?", (day,)))
 
-    def between(self, kind: str, start: datetime, end: datetime) -> Iterator[Logged]:
-        """Entries of a kind that happened from `start` on and before `end`, in the order of (event_at, position)."""
-        return self._pages(_BETWEEN, (kind, microseconds(end)), (microseconds(start), 0))
-
     def flowing_back(self, kind: str, start: datetime, end: datetime) -> Iterator[Logged]:
-        """The same without what was read from the shop's raw tables."""
+        """Entries of a kind that happened from `start` on and before `end`, in the order of (event_at, position).
+
+        Without what was read from the shop's raw tables.
+        """
         return self._pages(_FLOWING_BACK, (kind, microseconds(end)), (microseconds(start), 0))
 
     def flowing_back_late(

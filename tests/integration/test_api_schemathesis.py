@@ -7,21 +7,17 @@ the full one: about 60 a second, most of the time spent in making them up.
 import re
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from ml.serving.app import create_app
-from ml.serving.http_protocol import LimitedProtocol
 from ml.serving.keys import FailedAttempts
 from ml.serving.services import Services
-from ml.serving.supervisor import shared_socket
 from ml.settings import PROJECT_DIR, Settings
 from tests.serving_stubs import KEYS, grants
+from tests.serving_thread import served
 
 _SEED = 20261122
 _LONGEST_SECONDS = 1200
@@ -44,20 +40,8 @@ def address(configure: Callable[..., Settings]) -> Iterator[str]:
     )
     services = Services.from_settings(settings)
     services.access._failed = FailedAttempts(limit=10**9)
-    app = create_app(settings, services=services)
-    config = uvicorn.Config(
-        app, http=LimitedProtocol, loop="uvloop", ws="none", log_config=None, access_log=False, server_header=False
-    )
-    server, listening = uvicorn.Server(config), shared_socket(0)
-    port = listening.getsockname()[1]
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    with served(create_app(settings, services=services)) as address:
+        yield address
 
 
 def run(address: str, folder: Path, *arguments: str) -> int:

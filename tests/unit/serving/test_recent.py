@@ -178,6 +178,28 @@ def test_each_order_is_one_moment_however_many_there_are(monkeypatch: pytest.Mon
     assert list(moments.sorted) == sorted(first.values())
 
 
+@pytest.mark.parametrize("body", ["{", "5", "null", "{}", '{"attempt":{}}', '{"attempt":null}', "[1,2,3]"])
+def test_what_cannot_be_read_is_passed_over(body: str, log: ServingLog, follow: Callable[[], Recent]) -> None:
+    running = follow()
+    unreadable = [Entry(kind, "unreadable", body, "0" * 64, NOON) for kind in ("payment", "decision")]
+    log.append([*unreadable, entry(1, customer_id="c")])
+    asked = attempt(2, customer_id="c")[0].event
+    until(lambda: (running.velocities(asked) or {}).get(CUSTOMER) == 1)
+    assert follow().velocities(asked) == running.velocities(asked)  # who reads all of it anew
+
+
+def test_all_of_a_long_history_is_counted(
+    log: ServingLog, follow: Callable[[], Recent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.serving.recent._AT_ONCE", 3)
+    running = follow()
+    log.append([entry(number, customer_id="c") for number in range(1, 9)])
+    log.append([Entry("interaction", str(number), "{}", "0" * 64, NOON) for number in range(5)])
+    asked = attempt(9, customer_id="c")[0].event
+    until(lambda: (running.velocities(asked) or {}).get(CUSTOMER) == 8)
+    until(lambda: running._position == log.end())
+
+
 def test_an_order_that_was_noted_twice_counts_once(log: ServingLog, follow: Callable[[], Recent]) -> None:
     running = follow()
     for minutes in (0, 1):

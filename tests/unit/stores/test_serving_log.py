@@ -120,6 +120,33 @@ def test_who_counts_gets_only_what_is_counted(log: ServingLog) -> None:
     assert [one.position for one in log.read_counted_after(2, 3)] == [3, 4, 5]
 
 
+def test_who_looks_at_attempts_gets_them_with_their_rules_alone(log: ServingLog) -> None:
+    attempt, trace = '{"order_id":"o\\u00e9\\"1","amount":1.50}', '[{"rule":"r"}]'
+    bodies = [
+        ("payment", '{"is": "whole"}', '{"is": "whole"}'),
+        ("order", "{}", None),
+        ("decision", f'{{"attempt":{attempt},"explained":{{"rule_trace":{trace},"x":1}}}}', f"[{attempt},{trace}]"),
+        ("decision", '{"attempt":', '{"attempt":'),
+        ("decision", '{"answer":{}}', "[null,null]"),
+        ("payment", "not JSON", "not JSON"),
+    ]
+    log.append([entry(str(number), kind=kind, body=body) for number, (kind, body, _) in enumerate(bodies)])
+    expected = [(position, told) for position, (_, _, told) in enumerate(bodies, 1) if told is not None]
+
+    def found(*asked: Any) -> list[tuple[int, str]]:
+        return [(one.position, one.body) for one in log.read_attempts_after(*asked)]
+
+    assert found(0, 6, 10, ()) == expected
+    assert found(0, 5, 2, {3}) == [expected[0], expected[2]]
+    assert found(3, 5, 10, ()) == expected[2:4]
+    between = [
+        (one.position, one.body)
+        for kind in ("payment", "decision")
+        for one in log.attempts_between(kind, NOON, NOON + timedelta(hours=1))
+    ]
+    assert sorted(between) == expected
+
+
 def spending(key: str, amount: int, limit: int, name: str = "reviews") -> Entry:
     return entry(key, spends=(Spend(name, DAY, amount, limit),))
 
@@ -188,9 +215,10 @@ def test_entries_of_some_days_come_by_their_own_time(log: ServingLog, monkeypatc
     monkeypatch.setattr("ml.stores.serving_log._READ_AT_ONCE", 2)  # several pages
     times = {"late": 3, "first": 0, "same": 1, "equal": 1, "out": 4}
     log.append([entry(key, event_at=NOON + timedelta(hours=hours)) for key, hours in times.items()])
-    found = [one.key for one in log.between("payment", NOON, NOON + timedelta(hours=4))]
-    assert found == ["first", "same", "equal", "late"]
-    assert list(log.between("label", NOON, NOON + timedelta(hours=4))) == []
+    for between in (log.flowing_back, log.attempts_between):
+        found = [one.key for one in between("payment", NOON, NOON + timedelta(hours=4))]
+        assert found == ["first", "same", "equal", "late"]
+        assert list(between("label", NOON, NOON + timedelta(hours=4))) == []
 
 
 def test_what_was_read_from_the_shop_does_not_flow_back(log: ServingLog) -> None:
@@ -200,7 +228,7 @@ def test_what_was_read_from_the_shop_does_not_flow_back(log: ServingLog) -> None
     assert log.has_flowing_back("payment")
     span = NOON, NOON + timedelta(hours=1)
     assert [one.key for one in log.flowing_back("payment", *span)] == ["posted"]
-    assert [one.key for one in log.between("payment", *span)] == ["landed", "posted"]
+    assert [one.key for one in log.attempts_between("payment", *span)] == ["landed", "posted"]
 
 
 def test_late_entries_are_found_by_when_they_were_taken(log: ServingLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +259,8 @@ def test_reading_on_goes_by_position_also_for_some_kinds(log: ServingLog, monkey
     log.read_after(0, 10, ("payment", "decision"))
     log.read_counted_after(0, 10)
     assert plans == ["SEARCH entries USING INTEGER PRIMARY KEY (rowid>?)"] * 2
+    log.read_attempts_after(0, 10, 10, {1})
+    assert plans[2] == "SEARCH entries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
 
 
 def test_the_newest_consent_about_profiling_is_kept(log: ServingLog) -> None:
