@@ -15,7 +15,7 @@ def use_one_allocator() -> None:
 
     Else every thread has a heap of its own, what is large comes from the heaps too once something large was freed, and
     Arrow keeps a pool: small things that stay then hold what was free around them. 24 loads of the recommender, one
-    after the other: 208 MB and rising, and 191 MB and level so (2026-11-23). Where the C library is not glibc, only
+    after the other: 208 MB and rising, and 193 MB and level so (2026-11-23). Where the C library is not glibc, only
     Arrow is told.
     """
     pa.set_memory_pool(pa.system_memory_pool())
