@@ -29,6 +29,9 @@ _KINDS = {
     "payments": ("payment", "decision"),
     "consents": ("consent",),
     "exposures": ("exposure",),
+    "chargebacks": ("label",),
+    "refunds": ("label",),
+    "fraud_reviews": ("label",),
 }
 POSTED_TABLES = tuple(_KINDS)
 _UPDATED_AT = next(column for column in RESERVED_COLUMNS if column.name == "updated_at")
@@ -85,7 +88,7 @@ class PostedRows:
             # Until then it counts as failed.
             body = {"outcome": "failed"} | body["attempt"]
         for row in _ROWS.get(table, _itself)(body):
-            yield row | {"updated_at": entry.taken_at}
+            yield {"currency": self._settings.currency} | row | {"updated_at": entry.taken_at}
 
 
 def _itself(body: Row) -> Iterator[Row]:
@@ -106,10 +109,30 @@ def _shown(exposure: Row) -> Iterator[Row]:
     yield from (of_exposure | item for item in exposure["items"])
 
 
+def _chargeback(label: Row) -> Iterator[Row]:
+    if label["label_source"] == "chargeback":
+        yield label | {"chargeback_id": label["label_id"], "reported_at": label["known_at"]}
+
+
+def _refund(label: Row) -> Iterator[Row]:
+    if label["label_source"] == "refund":
+        reason = "fraud" if label["is_fraud"] else None
+        yield label | {"refund_id": label["label_id"], "refunded_at": label["known_at"], "reason": reason}
+
+
+def _review(label: Row) -> Iterator[Row]:
+    if label["label_source"] == "review":
+        verdict = "fraud" if label["is_fraud"] else "legitimate"
+        yield label | {"review_id": label["label_id"], "decided_at": label["known_at"], "verdict": verdict}
+
+
 _ROWS: Mapping[str, Callable[[Row], Iterator[Row]]] = {
     "order_lines": _lines,
     "interactions": _interaction,
     "exposures": _shown,
+    "chargebacks": _chargeback,
+    "refunds": _refund,
+    "fraud_reviews": _review,
 }
 
 

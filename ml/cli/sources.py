@@ -79,14 +79,17 @@ class OwnRecordsSource:
     def read(self, table: str, first_day: date, end_day: date) -> Delivery:
         if self.name_of(table) != _PLATFORM:
             delivery = self._shop.read(table, first_day, end_day)
-            is_posted = table in POSTED_TABLES and self._posted.has(table)
-            return joined(delivery, self._posted.read(table, first_day, end_day)) if is_posted else delivery
-        if table in POSTED_TABLES:
+        elif table in OWN_TABLES:
+            delivery = Delivery(table, self._own_rows(table, first_day, end_day), "typed")
+        else:
             return Delivery(table, self._posted.read(table, first_day, end_day), "typed")
+        is_posted = table in POSTED_TABLES and self._posted.has(table)
+        return joined(delivery, self._posted.read(table, first_day, end_day)) if is_posted else delivery
+
+    def _own_rows(self, table: str, first_day: date, end_day: date) -> pa.Table:
         start, end = self._settings.day_start(first_day), self._settings.day_start(end_day)
         made = _decisions_made if table == "fraud_decisions" else _verdicts_given
-        rows = made(self._operations, start, end)
-        return Delivery(table, pa.Table.from_pylist(rows, CONTRACT[table].schema), "typed")
+        return pa.Table.from_pylist(made(self._operations, start, end), CONTRACT[table].schema)
 
 
 def decided_so_far(operations: Operations) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml.cli.ingest import gate_arrivals, land_days
+from ml.fraud.events import LABEL_SOURCES
 from ml.lineage import impact
 from ml.serving.event_service import EventService
 from ml.settings import PREFIX, Settings, get_settings
@@ -106,6 +107,8 @@ def landed(settings: Settings) -> list[dict[str, Any]]:
     consent = {"type": "consent", "customer_id": BUYER, "purpose": "profiling", "is_granted": True, "changed_at": at(9)}
     post(settings, seen("i1", "view", 16), seen("i2", "click", 18), order("posted"), payment, consent)
     told.append(land(DAY, DAY))
+    label = {"type": "label", "order_id": "posted", "is_fraud": True, "known_at": at(20)}
+    post(settings, *(label | {"label_id": source, "label_source": source} for source in LABEL_SOURCES))
     post(settings, seen("i3", "purchase", 19, "p0003"), order("late"), seen("i4", "view", 15, day=NEXT))
     told.append(land(NEXT, NEXT))
     return told
@@ -160,6 +163,9 @@ def test_the_marts_have_it_once_and_tell_what_followed(settings: Settings, lande
             "select order_id, amount_cents from core.fct_orders where order_id in ('posted', 'late') order by order_id"
         ).fetchall()
         paid = connection.execute("select order_id, first_outcome from core.fct_order_payments").fetchall()
+        labels = connection.execute(
+            "select label_source, label_id, order_id, is_fraud from core.fct_fraud_labels order by 1"
+        ).fetchall()
     assert [row[:4] for row in shown] == [
         (1, SHOWN, True, False),
         (2, BOUGHT, False, True),
@@ -168,3 +174,4 @@ def test_the_marts_have_it_once_and_tell_what_followed(settings: Settings, lande
     assert shown[1][4] == datetime(DAY.year, DAY.month, DAY.day, 18, tzinfo=UTC)
     assert orders == [("late", 500), ("posted", 500)]
     assert paid == [("posted", "approved")]
+    assert labels == [(source, f"{source}:{source}", "posted", True) for source in ("chargeback", "refund", "review")]

@@ -46,7 +46,7 @@ CHARGEBACKS = Table(
             "Whether fraud is what is claimed; false for goods not received and the like, null counts as fraud.",
             nullable=True,
         ),
-        cents("amount_cents", "Amount disputed"),
+        cents("amount_cents", "Amount disputed", nullable=True),
         CURRENCY,
     ),
 )
@@ -62,7 +62,7 @@ REFUNDS = Table(
         identifier("order_id", "The order refunded."),
         moment("refunded_at", "When it was given"),
         text("reason", "Why; `fraud` says that the shop took the order for fraud."),
-        cents("amount_cents", "Amount refunded"),
+        cents("amount_cents", "Amount refunded", nullable=True),
         CURRENCY,
     ),
 )

@@ -13,6 +13,7 @@ from ml.cli.sources import OwnRecordsSource
 from ml.serving.events import posted_entry, read_event
 from ml.shop.contract import CONTRACT
 from ml.shop.delivery import Delivery
+from ml.stores.fraud_tables import review_cases
 from ml.stores.landing import Landing
 from ml.stores.operations import Operations
 from ml.stores.serving_log import Entry, ServingLog
@@ -63,6 +64,11 @@ def decision(key: str, outcome: str | None = None) -> Entry:
     return Entry("decision", key, body, "d", datetime.fromisoformat(at(15)))
 
 
+def label(key: str, source: str, is_fraud: bool = True) -> dict[str, Any]:
+    event = {"type": "label", "label_id": key, "order_id": f"order of {key}", "is_fraud": is_fraud}
+    return event | {"known_at": at(15), "label_source": source}
+
+
 def read(settings, table: str, first: date = DAY, end: date = NEXT) -> list[dict[str, Any]]:
     return PostedRows(settings).read(table, first, end).to_pylist()
 
@@ -100,6 +106,7 @@ def test_every_kind_becomes_rows_of_its_tables(settings, log):
     lines = [line, line | {"order_line_id": "l2", "quantity": 1.5}]
     take(log, order | {"lines": lines}, view("i1", exposure_id="e1"), consent, exposure, payment("pay1"))
     moment, taken = datetime(2024, 3, 1, 15, tzinfo=UTC), datetime(2024, 3, 1, 20, tzinfo=UTC)
+    take(log, *(label(source, source) for source in ("chargeback", "refund", "review")))
     rows = {table: read(settings, table) for table in POSTED_TABLES}
     assert [(row["order_id"], row["customer_id"], row["total_amount_cents"]) for row in rows["orders"]] == [
         ("o1", None, 700)
@@ -119,9 +126,26 @@ def test_every_kind_becomes_rows_of_its_tables(settings, log):
     assert [(row["payment_id"], row["outcome"], row["terminal_id"]) for row in rows["payments"]] == [
         ("pay1", "approved", None)
     ]
+    assert [(row["chargeback_id"], row["order_id"], row["reported_at"]) for row in rows["chargebacks"]] == [
+        ("chargeback", "order of chargeback", moment)
+    ]
+    assert [(row["amount_cents"], row["currency"]) for row in rows["chargebacks"]] == [(None, "USD")]
+    assert [(row["refund_id"], row["refunded_at"], row["reason"]) for row in rows["refunds"]] == [
+        ("refund", moment, "fraud")
+    ]
+    assert [(row["review_id"], row["decided_at"], row["verdict"]) for row in rows["fraud_reviews"]] == [
+        ("review", moment, "fraud")
+    ]
     for table, found in rows.items():
         assert list(found[0]) == [*CONTRACT[table].schema.names, "updated_at"]
         assert {row["updated_at"] for row in found} == {taken}
+
+
+def test_a_label_that_clears_an_order_is_no_fraud_in_its_table(settings, log):
+    take(log, *(label(source, source, is_fraud=False) for source in ("chargeback", "refund", "review")))
+    assert [row["is_fraud"] for row in read(settings, "chargebacks")] == [False]
+    assert [row["reason"] for row in read(settings, "refunds")] == [None]
+    assert [row["verdict"] for row in read(settings, "fraud_reviews")] == ["legitimate"]
 
 
 def test_a_row_belongs_to_the_shop_day_of_its_event(settings, log):
@@ -230,6 +254,20 @@ def test_tables_that_only_the_log_has_are_delivered_by_the_platform(settings, lo
         source.read("interactions", NEXT, AFTER).rows.schema.names
         == source.read("interactions", DAY, NEXT).rows.schema.names
     )
+
+
+def test_posted_reviews_stand_beside_the_platforms_own(settings, log):
+    case = {"order_id": "own", "decided_at": NIGHT - timedelta(hours=12), "verdict": "fraud", "decided_by": "anna"}
+    operations = Operations.from_settings(settings)
+    with operations.transaction() as connection:
+        opened = {"decision_id": "d", "partition": "2024-03-01", "expected_saving_cents": 1.0, "opened_at": NIGHT}
+        connection.execute(review_cases.insert().values(case | opened | {"state": "decided"}))
+    take(log, payment("pay1"), label("theirs", "review", is_fraud=False))
+    rows = source_of(settings, "typed").read("fraud_reviews", DAY, NEXT).rows.to_pylist()
+    assert [(row["review_id"], row["verdict"], row["analyst"]) for row in rows] == [
+        ("review-own", "fraud", "anna"),
+        ("theirs", "legitimate", None),
+    ]
 
 
 def test_posted_rows_stand_beside_those_of_the_source(settings, log):
