@@ -23,21 +23,27 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "lifecycle.json"
 DEMO_DAYS = 2
 
-# A replayed day, each step its own process: module of ml.cli, function.
+# A replayed day, each step its own process: what its task calls of ml.cli.
 DAILY_STEPS = (
-    ("ingest", "land_days"),
-    ("ingest", "gate_arrivals"),
-    ("warehouse", "build_models"),
-    ("warehouse", "gate_marts"),
-    ("warehouse", "publish_marts"),
-    ("features", "materialize_features"),
-    ("recommender", "publish_recommendations"),
-    ("monitoring", "check_drift"),
-    ("monitoring", "check_performance"),
-    ("ingest", "scrub_stores"),
-    ("alerting", "deliver_alerts"),
+    "ingest.land_days(day, day)",
+    "ingest.gate_arrivals(day)",
+    "warehouse.build_models(day)",
+    "warehouse.gate_marts(day)",
+    "warehouse.publish_marts(day)",
+    "features.materialize_features(day)",
+    "recommender.publish_recommendations(day)",
+    "fraud.settle_labels(day)",
+    "fraud.score_orders(day)",
+    "monitoring.check_drift(day, monitoring.FRAUD)",
+    "monitoring.check_performance(day, monitoring.FRAUD)",
+    "fraud.feed_state(day)",
+    "monitoring.check_drift(day)",
+    "monitoring.check_performance(day)",
+    "ingest.scrub_stores()",
+    "models.reconcile_registry(day)",
+    "gates.check_gate_proofs(day)",
+    "alerting.deliver_alerts()",
 )
-_DAYS_TAKEN = {"land_days": 2, "scrub_stores": 0, "deliver_alerts": 0}
 
 
 class PeakMemory(threading.Thread):
@@ -75,9 +81,9 @@ def _timed(arguments: list[str], environment: dict[str, str]) -> tuple[float, Pe
     return time.monotonic() - begin, memory
 
 
-def _step(module: str, function: str, day: date, environment: dict[str, str]) -> float:
-    arguments = ", ".join([f"date.fromisoformat('{day}')"] * _DAYS_TAKEN.get(function, 1))
-    code = f"from datetime import date; from ml.cli import {module}; {module}.{function}({arguments})"
+def _step(call: str, day: date, environment: dict[str, str]) -> float:
+    module = call.partition(".")[0]
+    code = f"from datetime import date; from ml.cli import {module}; day = date.fromisoformat('{day}'); {call}"
     return _timed([sys.executable, "-c", code], environment)[0]
 
 
@@ -88,7 +94,7 @@ def _scheduled_day_seconds(airflow_db: Path, day: date) -> float:
     with sqlite3.connect(f"file:{airflow_db}?mode=ro", uri=True) as connection:
         begin, end = connection.execute(
             "select min(t.start_date), max(t.end_date) from task_instance t join dag_run r using (dag_id, run_id) "
-            "where r.partition_key like ? and r.dag_id <> 'recommender_train'",
+            "where r.partition_key like ? and r.dag_id not in ('recommender_train', 'fraud_train')",
             (f"{day}%",),
         ).fetchone()
     return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
@@ -140,7 +146,7 @@ def _measure(folder: Path) -> dict[str, Any]:
     airflow_db = folder / "demo" / "completejourney" / "airflow" / "airflow.db"
     scheduled = [_scheduled_day_seconds(airflow_db, day) for day in replayed]
     next_day = replayed[-1] + timedelta(days=1)
-    steps = {f"{module}.{function}": _step(module, function, next_day, environment) for module, function in DAILY_STEPS}
+    steps = {call: _step(call, next_day, environment) for call in DAILY_STEPS}
     sequential = sum(steps.values())
 
     whole_year = {**environment, "SHOPWRIGHT_STATE_DIR": str(folder / "year"), "SHOPWRIGHT_PROMOTIONS_WEEKS": "0"}

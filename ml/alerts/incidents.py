@@ -25,6 +25,7 @@ KINDS = frozenset(
         "delivery_failed",
         "drift",
         "feature_changed",
+        "follower_behind",
         "gate_failed",
         "gate_unknown",
         "labels_suspect",

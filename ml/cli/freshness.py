@@ -1,10 +1,11 @@
-"""Freshness: how old the shop's data is, held against its objectives."""
+"""Freshness: how old the shop's data is, held against its objectives, and whether the serving log is followed."""
 
 from dataclasses import dataclass
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from ml.cli.fraud.follower_watch import FollowerWatch
 from ml.cli.tables import print_table
 from ml.embedded.watch import watch_forever
 from ml.monitoring.freshness import Freshness
@@ -21,7 +22,8 @@ from ml.stores.operations import Operations
 def freshness(alerts: bool, watches: bool) -> None:
     """Whether every table arrived in time, and what is published is not older than it may be.
 
-    Reads what lies on disk: it works while Airflow does not.
+    Reads what lies on disk: it works while Airflow does not. With --alert or --watch it tells of a follower of the
+    serving log that is behind, too.
     """
     settings = get_settings()
     if not (alerts or watches):
@@ -31,20 +33,23 @@ def freshness(alerts: bool, watches: bool) -> None:
     if watches:
         judge_shop(settings)  # settings that cannot be read end it at once
         watch = FreshnessWatch(settings, operations, click.echo, FIRST_LOAD, CATCHING_UP)
-        watch_forever(_Enduring(watch), poll_seconds=POLL_SECONDS)
+        watch_forever(_Enduring(watch, FollowerWatch(settings, operations)), poll_seconds=POLL_SECONDS)
     else:
+        FollowerWatch(settings, operations).look()  # what it tells is sent with the rest
         _show(FreshnessWatch(settings, operations).look())
 
 
 @dataclass(frozen=True)
 class _Enduring:
-    """A watch that goes on when the operational record or the disk is away for a while."""
+    """Watches that go on when the operational record or the disk is away for a while."""
 
     watch: FreshnessWatch
+    follower: FollowerWatch
 
     def look(self) -> None:
         try:
-            self.watch.look()
+            self.follower.look()
+            self.watch.look()  # sends what either found
         except (SQLAlchemyError, OSError) as error:
             click.echo(f"freshness could not be told ({type(error).__name__}); trying again in a minute", err=True)
 

@@ -25,8 +25,8 @@ _HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 ]
-# Probes must be answered by a process that is busy, or it is ended for being busy.
-_NEVER_TOO_BUSY = frozenset({"/healthz"})
+# A busy process that does not answer them is taken for dead, and ended for being busy.
+_PROBES = frozenset(operation.path for operation in OPERATIONS if operation.is_probe)
 
 
 class Gate:
@@ -68,7 +68,7 @@ class Gate:
         try:
             if _head_bytes(scope) > MAX_HEADER_BYTES:
                 raise headers_too_large()
-            if self._under_way > MOST_UNDER_WAY and scope["path"] not in _NEVER_TOO_BUSY:
+            if self._under_way > MOST_UNDER_WAY and scope["path"] not in _PROBES:
                 raise overloaded()
             operation, parameters = self._addresses.find(scope["method"], scope["path"])
             return await answered(request, operation, parameters, self._services)

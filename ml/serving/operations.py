@@ -55,6 +55,7 @@ class Operation:
     Attributes:
         scope: What a key needs; None for the routes that are open.
         takes_idempotency_key: A POST that changes something and may be sent again.
+        is_probe: Answered however busy the process is: whoever watches it asks.
         has_deadline: One customer waits for it; how long it takes tells how much there is to do.
         most_bytes: That the body may have.
         errors: Statuses beside those that every route can answer.
@@ -71,6 +72,7 @@ class Operation:
     query: type[StrictBody] | None = None
     takes_idempotency_key: bool = False
     needs_body: bool = True
+    is_probe: bool = False
     has_deadline: bool = False
     most_bytes: int = MAX_BYTES
     errors: tuple[int, ...] = ()
@@ -100,7 +102,7 @@ async def answered(
         services.limits.take_key(caller.name)
     path = {name: _id_in_path(name, value) for name, value in parameters.items()}
     query = read_query(request, operation.query or StrictBody)
-    if operation.scope is not None and services.admission.is_full:
+    if not operation.is_probe and services.admission.is_full:
         raise overloaded()  # before the body is read: what is refused costs little
     body: dict[str, Any] = {}
     if operation.body is not None:
@@ -109,7 +111,7 @@ async def answered(
             raise Refusal(422, "invalid", "The body has to be a JSON object.")
         body = found or {}
     call = Call(request, operation, services, caller, body, query, path)
-    answer = await (operation.answer(call) if operation.scope is None else _admitted(call))
+    answer = await (operation.answer(call) if operation.is_probe else _admitted(call))
     request.step = answer.step
     return answer
 

@@ -178,6 +178,9 @@ class ServingLog:
         first = (microseconds(taken_from), 0)
         return self._pages(_LATE, (kind, microseconds(before), microseconds(taken_until)), first)
 
+    def has(self, kind: str) -> bool:
+        return bool(self._file.read("select 1 from entries where kind = ? limit 1", (kind,)))
+
     def has_flowing_back(self, kind: str) -> bool:
         return bool(self._file.read("select 1 from entries where kind = ? and flows_back limit 1", (kind,)))
 

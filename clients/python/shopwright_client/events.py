@@ -94,7 +94,7 @@ class OrderLine(_Told):
 
     order_line_id: str
     product_id: str
-    quantity: int
+    quantity: float
     amount_cents: int
     discount_cents: int = 0
 

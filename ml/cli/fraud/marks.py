@@ -6,6 +6,9 @@ from typing import Any
 from ml.stores.fraud_tables import follower_marks
 from ml.stores.operations import Operations
 
+SETTLED = "settle"
+"""Up to here decisions are in the operational record."""
+
 
 @dataclass(frozen=True)
 class Mark:

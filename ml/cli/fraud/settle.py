@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from ml.cli.fraud.marks import Mark, read_mark, save_mark
+from ml.cli.fraud.marks import SETTLED, Mark, read_mark, save_mark
 from ml.cli.fraud.standin_watch import StandinWatch
 from ml.cli.policies_in_force import tell_of_capped_rules
 from ml.fraud.rules import HIT_COLUMNS
@@ -24,7 +24,6 @@ from ml.stores import decision_log, policies, reviews
 from ml.stores.operations import Operations
 from ml.stores.serving_log import Logged, ServingLog
 
-MARK = "settle"
 SETTLE_BATCH = 200
 DECISION = "decision"
 
@@ -35,7 +34,7 @@ class Settler:
     def __init__(self, settings: Settings, operations: Operations, log: ServingLog) -> None:
         self._settings, self._operations, self._log = settings, operations, log
         self._log_id, self._columns = log.identity(), ColumnLists.from_settings(settings)
-        self._mark = read_mark(operations, MARK, self._log_id)
+        self._mark = read_mark(operations, SETTLED, self._log_id)
         self._watch = StandinWatch(settings, operations, log, self._mark.detail)
 
     @property
@@ -61,7 +60,7 @@ class Settler:
         if len(waiting) < SETTLE_BATCH:  # the log was read to its end, which may have moved on
             position = max(end, position)
         self._mark = Mark(position, self._watch.detail)
-        save_mark(self._operations, MARK, self._log_id, self._mark)
+        save_mark(self._operations, SETTLED, self._log_id, self._mark)
         return len(waiting)
 
     def _read(self, waiting: Sequence[Logged]) -> list[tuple[Logged, KeptDecision]]:

@@ -58,7 +58,7 @@ class DecisionQuery(StrictBody):
 
 
 class Reason(BaseModel):
-    """Why; a key without `decisions:read` is told the code alone."""
+    """Why; a key without `decisions:read` is told the code and its text alone."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

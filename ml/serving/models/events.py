@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ml.serving.bodies import StrictBody
+from ml.serving.event_fields import LARGEST_QUANTITY
+from ml.serving.events import MOST_LINES
 from ml.serving.models.decisions import PaymentAttempt
 from ml.serving.models.fields import Cents, Id, Moment, Told
 
@@ -35,9 +37,9 @@ class OrderLine(StrictBody):
 
     order_line_id: Id
     product_id: Id
-    quantity: Annotated[int, Field(ge=1)]
+    quantity: Annotated[float, Field(gt=0, le=LARGEST_QUANTITY)]
     amount_cents: Cents
-    discount_cents: Cents
+    discount_cents: Cents | None = None
 
 
 class Order(StrictBody):
@@ -50,7 +52,7 @@ class Order(StrictBody):
     store_id: Id | None = None
     total_amount_cents: Cents
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
-    lines: Annotated[list[OrderLine], Field(min_length=1)]
+    lines: Annotated[list[OrderLine], Field(min_length=1, max_length=MOST_LINES)]
 
 
 class Interaction(StrictBody):
@@ -69,7 +71,7 @@ class Consent(StrictBody):
 
     type: Literal["consent"]
     customer_id: Id
-    purpose: Id
+    purpose: Literal["marketing", "profiling"]
     is_granted: bool
     changed_at: Moment
 

@@ -42,8 +42,17 @@ async def _metrics(call: Call) -> Answer:
 
 
 OPERATIONS = (
-    Operation("healthz", "GET", "/healthz", None, "Whether the process answers", _healthz, Health),
-    Operation("readyz", "GET", "/readyz", None, "Whether requests can be answered, and how", _readyz, Readiness),
+    Operation("healthz", "GET", "/healthz", None, "Whether the process answers", _healthz, Health, is_probe=True),
+    Operation(
+        "readyz",
+        "GET",
+        "/readyz",
+        None,
+        "Whether requests can be answered, and how",
+        _readyz,
+        Readiness,
+        is_probe=True,
+    ),
     Operation(
         "metrics",
         "GET",
@@ -52,6 +61,7 @@ OPERATIONS = (
         "Figures for Prometheus",
         _metrics,
         None,
+        is_probe=True,
         media_type=MEDIA_TYPE,
     ),
 )

@@ -84,7 +84,8 @@ def test_when_there_is_too_much_to_do_no_body_is_read(client, services):
     error_of(answer, 503, "overloaded")
     assert answer.headers["retry-after"] == "1"
     error_of(client.post("/v1/fraud/decisions", content=b"no JSON"), 401, "unauthorized")
-    assert client.get("/healthz").status_code == 200
+    for probe in ("/healthz", "/readyz", "/metrics"):
+        assert client.get(probe, headers=signed()).status_code == 200
     services.admission.leave(None)
     assert client.post("/v1/fraud/decisions", json=ATTEMPT, headers=signed()).status_code == 200
 
