@@ -48,26 +48,30 @@ class Watch:
         """One look: open and close incidents, then send what is pending."""
         begun = wall_clock()
         try:
-            self._judge_parts(self.airflow.health(), begun)
-            for task in self.airflow.tasks_in_trouble(self._looked_at - _OVERLAP):
-                self._report(task)
-            self._judge_imports(self.airflow.import_errors(), begun.date())
-            self._looked_at = begun
-        except ToolFailed:
+            health, errors = self.airflow.health(), self.airflow.import_errors()
+            troubled = [
+                (task, self._day_of(task)) for task in self.airflow.tasks_in_trouble(self._looked_at - _OVERLAP)
+            ]
+        except ToolFailed:  # also when it tells its health to everybody, but nothing to us
             self._judge_parts({"api-server": False}, begun)
+        else:
+            self._judge_parts(health, begun)
+            for task, day in troubled:
+                if day is not None:
+                    self._report(task, day)
+            self._judge_imports(errors, begun.date())
+            self._looked_at = begun
         deliver(self.operations, self.settings, console=self.say)
 
-    def _report(self, task: TaskRun) -> None:
-        day = self._day_of(task)
-        if day is not None:
-            open_task_incident(
-                self.operations,
-                task.dag_id,
-                task.task_id,
-                day,
-                is_final=task.state == "failed",
-                reason=f"try {task.try_number} is {task.state}; seen from outside, so it may have been killed",
-            )
+    def _report(self, task: TaskRun, day: date) -> None:
+        open_task_incident(
+            self.operations,
+            task.dag_id,
+            task.task_id,
+            day,
+            is_final=task.state == "failed",
+            reason=f"try {task.try_number} is {task.state}; seen from outside, so it may have been killed",
+        )
 
     def _day_of(self, task: TaskRun) -> date | None:
         key = (task.dag_id, task.run_id)

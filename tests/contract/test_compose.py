@@ -30,6 +30,16 @@ def test_a_service_is_bounded_and_unprivileged(name):
     assert ":" in service["image"]
 
 
+def test_the_watch_finds_the_passwords_that_airflow_writes():
+    from ml.embedded.layout import Layout
+
+    environment = SERVICES["airflow-api"]["environment"]
+    layout = Layout(Path(environment["SHOPWRIGHT_STATE_DIR"]) / "${SHOPWRIGHT_SHOP_ID:-completejourney}")
+    assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"] == str(layout.passwords)
+    assert environment["AIRFLOW_HOME"] == str(layout.passwords.parent)
+    assert SERVICES["watch"]["environment"] == environment
+
+
 def test_no_secret_has_a_default():
     text = (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text()
     for secret in ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_API_SECRET"):

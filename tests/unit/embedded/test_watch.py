@@ -99,6 +99,19 @@ def test_an_outage_alerts_when_it_lasts(watch, airflow, outage, monkeypatch):
     assert _open_incidents(watch) == []
 
 
+def test_a_refused_log_in_is_an_outage_though_health_is_told_to_everybody(watch, airflow, monkeypatch):
+    def refuse(_since):
+        raise ToolFailed("Airflow refuses the log-in")
+
+    moments = iter(WHEN + timedelta(minutes=minute) for minute in range(9))
+    monkeypatch.setattr(watch_module, "wall_clock", lambda: next(moments))
+    airflow.tasks_in_trouble = refuse
+    watch.look()
+    assert _open_incidents(watch) == []
+    watch.look()
+    assert _open_incidents(watch) == [("airflow/api-server", "part_is_healthy", "alert")]
+
+
 def test_the_watch_ends_when_nobody_owns_it(watch, monkeypatch):
     monkeypatch.setattr(watch_module, "POLL_SECONDS", 0)
     answers = iter([False, False, True])
