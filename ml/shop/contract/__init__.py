@@ -10,7 +10,7 @@ from ml.shop.contract.payments import CHARGEBACKS, FRAUD_DECISIONS, FRAUD_REVIEW
 from ml.shop.contract.sales import ORDER_LINES, ORDERS, PRODUCTS
 from ml.shop.contract.table import Column, ColumnType, Table
 
-CONTRACT_VERSION = 4
+CONTRACT_VERSION = 5
 
 # Columns that any table may carry beside its own.
 RESERVED_COLUMNS = (
